@@ -1,0 +1,162 @@
+"""The saved classifier: everything it needs to answer, as one folder of plain data that checks itself.
+
+A bundle is JSON, tab-separated text, safetensors and one ONNX graph. Reading it runs no code from it, and no file is
+parsed before its size and SHA-256 agree with `manifest.json`. Equal contents give equal bytes.
+
+`codec` turns values into bytes and back, `folder` writes and checks the folder, `card` words the model card.
+"""
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from fenlei.bundle import codec
+from fenlei.bundle.card import render
+from fenlei.bundle.codec import Array
+from fenlei.bundle.folder import CARD, FORMAT, MANIFEST, MAX_FILE_BYTES, check_target, digest, read, size, write
+
+__all__ = ["FORMAT", "Bundle", "check_target", "size"]
+
+
+@dataclass(eq=False)
+class Bundle:
+    """Everything a trained classifier needs to answer, and to say where it came from.
+
+    Dictionaries are JSON: their keys come back as strings and their tuples as lists. Arrays come back little-endian
+    and in C order. Two bundles are the same when their `digest()` is. A bundle can be pickled as it is.
+    """
+
+    labels: list[str]
+    """One name a class, in the order of the probabilities; any string."""
+    vocab: list[tuple[str, int]] = field(repr=False)
+    """(token, count) in the order of the ids; a token holds no whitespace."""
+    pipeline: dict[str, Any]
+    """Settings of the road from text to numbers."""
+    tables: dict[str, Array] = field(repr=False)
+    """Arrays of that road, such as n-gram hashes (uint64) and idf (float32)."""
+    model: dict[str, Any]
+    """Name and options of the network."""
+    weights: dict[str, Array] = field(repr=False)
+    """The network's arrays by parameter name."""
+    graph: bytes = field(repr=False)
+    """The ONNX graph that answers; handed on as bytes, never parsed here."""
+    recipe: dict[str, Any]
+    scores: dict[str, Any]
+    ledger: dict[str, Any]
+    versions: dict[str, str]
+    golden: list[tuple[str, list[float]]] = field(repr=False)
+    """A few texts with the probabilities they got: float32 values, restored bit for bit."""
+
+    def save(self, folder: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
+        """Write the bundle to `folder` all at once: after a failure or a kill it holds the old bundle or the new one.
+
+        The files are written and synced in a hidden folder beside the target, which then changes places with it. On
+        Linux that exchange is one step of the file system; elsewhere it is two renames, and a kill in the microseconds
+        between them leaves the old bundle as `.NAME.old-*`, where `load` points to it. A kill (not an exception) can
+        also leave a hidden `.NAME.new-*`, which may be deleted.
+
+        Raises FileExistsError as `check_target` does, ValueError as `files` does, OSError when the disk refuses.
+        """
+        target = check_target(folder, overwrite=overwrite)
+        write(target, self.files())
+        return Path(folder)
+
+    @classmethod
+    def load(cls, folder: str | os.PathLike[str]) -> "Bundle":
+        """Read a bundle whose every file has been checked against the manifest.
+
+        Raises FileNotFoundError or NotADirectoryError for a wrong path, and ValueError for a folder that is no bundle,
+        is damaged, or was written by a newer fenlei.
+        """
+        files = read(folder)
+        try:
+            return cls._parse(files)
+        except ValueError as error:
+            raise ValueError(f"{folder} cannot be loaded, as {error}: copy it again or train it again") from error
+
+    def files(self) -> dict[str, bytes]:
+        """All files of the bundle, name to bytes, the manifest last; they are known to parse again.
+
+        Raises ValueError naming the file and the value that cannot be stored: NaN or inf in an array, whitespace in
+        a token, what JSON cannot hold, more than 2 GB in one file.
+        """
+        files = self._content()
+        self._parse(files)
+        files[CARD] = self._card(files)
+        files[MANIFEST] = self._manifest(files)
+        return files
+
+    def digest(self) -> str:
+        """The bundle's identity: SHA-256, 64 hex digits, over the manifest's entries for all that answers.
+
+        The model card is left out, so that a fenlei that words it differently still knows the same bundle.
+        """
+        return digest(self._manifest(self._content()))
+
+    def card(self) -> str:
+        """The model card in Markdown; labels and other text in it can neither mark up nor break the page."""
+        return self._card(self._content()).decode()
+
+    def _content(self) -> dict[str, bytes]:
+        golden = [[text, [float(p) for p in probabilities]] for text, probabilities in self.golden]
+        files = {
+            "labels.json": codec.dump_json("labels.json", self.labels),
+            "vocab.tsv": codec.dump_vocab("vocab.tsv", self.vocab),
+            "pipeline.json": codec.dump_json("pipeline.json", self.pipeline),
+            "pipeline.safetensors": codec.dump_arrays("pipeline.safetensors", self.tables),
+            "model.json": codec.dump_json("model.json", self.model),
+            "model.safetensors": codec.dump_arrays("model.safetensors", self.weights),
+            "model.onnx": bytes(self.graph),
+            "recipe.json": codec.dump_json("recipe.json", self.recipe),
+            "scores.json": codec.dump_json("scores.json", self.scores),
+            "ledger.json": codec.dump_json("ledger.json", self.ledger),
+            "versions.json": codec.dump_json("versions.json", self.versions),
+            "golden.json": codec.dump_json("golden.json", golden),
+        }
+        for name, data in files.items():
+            if len(data) > MAX_FILE_BYTES:
+                raise ValueError(
+                    f"{name} would have {len(data)} bytes, more than {MAX_FILE_BYTES}: train a smaller model"
+                )
+        return files
+
+    @classmethod
+    def _parse(cls, files: Mapping[str, bytes]) -> "Bundle":
+        return cls(
+            labels=codec.parse_strings(files, "labels.json"),
+            vocab=codec.parse_vocab(files, "vocab.tsv"),
+            pipeline=codec.parse_object(files, "pipeline.json"),
+            tables=codec.parse_arrays(files, "pipeline.safetensors"),
+            model=codec.parse_object(files, "model.json"),
+            weights=codec.parse_arrays(files, "model.safetensors"),
+            graph=files["model.onnx"],
+            recipe=codec.parse_object(files, "recipe.json"),
+            scores=codec.parse_object(files, "scores.json"),
+            ledger=codec.parse_object(files, "ledger.json"),
+            versions=codec.parse_versions(files, "versions.json"),
+            golden=codec.parse_golden(files, "golden.json"),
+        )
+
+    def _manifest(self, files: Mapping[str, bytes]) -> bytes:
+        entries = {name: {"sha256": digest(data), "bytes": len(data)} for name, data in files.items()}
+        version = self.versions.get("fenlei", "unknown")
+        return codec.dump_json(MANIFEST, {"format": FORMAT, "fenlei": version, "files": entries})
+
+    def _card(self, files: Mapping[str, bytes]) -> bytes:
+        facts = {
+            "network": self.model.get("name", "unnamed"),
+            "weights": sum(array.size for array in self.weights.values()),
+            "tokens in the vocabulary": len(self.vocab),
+            "size in MB": sum(map(len, files.values())) / 1e6,
+        }
+        tables = {
+            "Facts": facts,
+            "Scores": self.scores,
+            "Data": self.ledger,
+            "Model": self.model,
+            "Recipe": self.recipe,
+            "Versions": self.versions,
+        }
+        return render(self.labels, tables).encode("utf-8", "backslashreplace")

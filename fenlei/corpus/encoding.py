@@ -1,0 +1,222 @@
+"""From bytes to text: one encoding for a data set, voted once, then held strictly file by file."""
+
+from __future__ import annotations
+
+import codecs
+import unicodedata
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+import charset_normalizer
+
+from fenlei.corpus.ledger import NOT_TEXT, TOO_LARGE, UNDECODABLE, Ledger
+from fenlei.corpus.lines import SIZE_LIMIT, byte_lines, ignore
+
+POOL_LIMIT = 64 * 2**10  # bytes shown to the detector
+HEAD = 64 * 2**10  # bytes of a file that a first look takes
+
+BOMS = (  # UTF-32 first: its little-endian mark begins with UTF-16's
+    (codecs.BOM_UTF32_LE, "utf-32"),
+    (codecs.BOM_UTF32_BE, "utf-32"),
+    (codecs.BOM_UTF16_LE, "utf-16"),
+    (codecs.BOM_UTF16_BE, "utf-16"),
+)
+# A detector names the smallest set that fits its sample; the rest of the data needs the largest of the family.
+FAMILIES = {
+    "gb18030": ("gb2312", "gbk", "gb18030"),
+    "big5hkscs": ("big5", "cp950", "big5hkscs"),
+    "cp932": ("shift_jis", "shift_jis_2004", "shift_jisx0213", "cp932"),
+    "cp949": ("euc_kr", "cp949"),
+}
+WIDEST = {name: widest for widest, names in FAMILIES.items() for name in names}
+
+
+class Missing(NamedTuple):
+    """Why a file gave no text: a ledger kind and the detail."""
+
+    kind: str
+    detail: str
+
+
+def known(encoding: str) -> str:
+    """Python's own name for a text encoding; raises ValueError when there is none."""
+    try:
+        name = codecs.lookup(encoding).name
+        b"a".decode(name, "ignore")
+    except (LookupError, UnicodeError) as error:
+        raise ValueError(f"unknown encoding {encoding!r}, expected a name such as utf-8, gb18030 or big5") from error
+    return "utf-8" if name == "utf-8-sig" else name
+
+
+def mark(head: bytes) -> str | None:
+    """The encoding of a byte order mark other than UTF-8's, or None."""
+    return next((codec for bytes_, codec in BOMS if head.startswith(bytes_)), None)
+
+
+def sniff(head: bytes) -> str:
+    """The encoding that a byte order mark or NUL bytes give away; otherwise `utf-8`, which is still to be tried.
+
+    Raises ValueError for bytes that are no text: NULs, but not in the pattern of UTF-16.
+    """
+    if codec := mark(head):
+        return codec
+    if b"\0" not in head:
+        return "utf-8"
+    for codec, low, high in (("utf-16-le", 0, 1), ("utf-16-be", 1, 0)):
+        if 0 not in head[low::2] and 0 in head[high::2] and _is_wide_text(head, codec):
+            return codec
+    raise ValueError("it holds NUL bytes")
+
+
+def _is_wide_text(head: bytes, codec: str) -> bool:
+    """Whether UTF-16 makes sense of `head`, so that one stray NUL does not turn other text into rare characters."""
+    if head.count(0) < len(head) / 4 and _decodes(head, "utf-8"):
+        return False
+    try:
+        text = codecs.getincrementaldecoder(codec)().decode(head)
+    except UnicodeDecodeError:
+        return False
+    return not any(unicodedata.category(c) in ("Cn", "Co", "Cc") and c not in "\t\n\r\f" for c in set(text))
+
+
+def _decodes(data: bytes, codec: str) -> bool:
+    try:
+        data.decode(codec)
+    except UnicodeDecodeError:
+        return False
+    return True
+
+
+class Pool:
+    """Up to 64 KiB of the bytes that are not UTF-8, on which a data set votes for one other encoding."""
+
+    def __init__(self, files: int) -> None:
+        self.share = max(POOL_LIMIT // max(files, 1), 2**11)
+        self.stride = -(-files * self.share // POOL_LIMIT) or 1  # of many files take some from every class
+        self.files = 0
+        self.pieces: list[bytes] = []
+
+    def add(self, lines: Iterable[bytes]) -> None:
+        """Take the lines of one file that are not UTF-8, up to the file's share."""
+        self.files += 1
+        if (self.files - 1) % self.stride:
+            return
+        room = self.share
+        for line in lines:
+            if room <= 0:
+                break
+            if not _decodes(line, "utf-8"):
+                self.pieces.append(_whole(line[:room]))
+                room -= len(line)
+
+    def vote(self) -> str | None:
+        """The one encoding for all files that are not UTF-8, or None when nothing fits."""
+        pieces = self.pieces
+        # Where nearly all pieces follow the double-byte pattern, the others are damaged and would mislead the detector.
+        double = [piece for piece in pieces if _decodes(piece, "gb18030")]
+        if len(double) >= 0.9 * len(pieces):
+            pieces = double
+        best = charset_normalizer.from_bytes(b"\n".join(pieces)).best() if pieces else None
+        return WIDEST.get(best.encoding, best.encoding) if best else None
+
+
+def _whole(piece: bytes) -> bytes:
+    """`piece` without the half of a double-byte character that a cut left at its end."""
+    decoder = codecs.getincrementaldecoder("gb18030")()
+    try:
+        decoder.decode(piece)
+    except UnicodeDecodeError:
+        return piece
+    return piece[: len(piece) - len(decoder.getstate()[0])]
+
+
+def damaged_utf8(lines: Iterable[bytes]) -> bool:
+    """Whether bytes that are not UTF-8 are so for a few faults only: most of what is not ASCII is sound UTF-8."""
+    sound = broken = 0
+    for line in lines:
+        valid = len(line.decode("utf-8", "ignore").encode())
+        sound += valid - len(line.decode("ascii", "ignore"))
+        broken += len(line) - valid
+        if broken > POOL_LIMIT:
+            break
+    return sound > broken
+
+
+def read_texts(paths: Sequence[Path], encoding: str | None, ledger: Ledger) -> list[str | Missing]:
+    """The text of every file, or why there is none; what was voted is noted in the ledger."""
+    texts = [_read_text(path, encoding) for path in paths]
+    failing = [i for i, text in enumerate(texts) if isinstance(text, Missing) and text.kind == UNDECODABLE]
+    if not encoding and failing:
+        foreign = [i for i in failing if not damaged_utf8([paths[i].read_bytes()])]
+        pool = Pool(len(foreign))
+        for i in foreign:
+            pool.add(paths[i].read_bytes().splitlines())
+        if codec := pool.vote():
+            texts_in_codec = {i: _read_text(paths[i], codec) for i in foreign}
+            texts = [texts_in_codec.get(i, text) for i, text in enumerate(texts)]
+            _note_vote(len(foreign), len(paths), codec, ledger)
+    failed = sum(isinstance(text, Missing) and text.kind == UNDECODABLE for text in texts)
+    if failed > 0.01 * len(texts):
+        ledger.note(f"{failed:,} of {len(texts):,} files could not be decoded; name their encoding, or repair them.")
+    return texts
+
+
+def _read_text(path: Path, encoding: str | None) -> str | Missing:
+    try:
+        if path.stat().st_size > SIZE_LIMIT:
+            return Missing(TOO_LARGE, f"file larger than {SIZE_LIMIT:,} bytes")
+        data = path.read_bytes()
+        codec = encoding or sniff(data[:HEAD])
+        return data.decode(codec).removeprefix("\ufeff")
+    except UnicodeDecodeError as error:
+        return Missing(UNDECODABLE, f"not {error.encoding} at byte {error.start + 1}")
+    except (ValueError, OSError) as error:
+        return Missing(NOT_TEXT, str(error))
+
+
+def _note_vote(files: int, of: int, codec: str, ledger: Ledger) -> None:
+    ledger.note(f"{files:,} of {of:,} files {'is' if files == 1 else 'are'} not UTF-8: read as {codec}.")
+
+
+def file_codecs(paths: Sequence[Path], encoding: str | None, ledger: Ledger) -> dict[Path, str]:
+    """The encoding of each file that is read line by line, found in constant memory; the vote is noted in the ledger.
+
+    Raises ValueError for a file that is no text or that no encoding fits.
+    """
+    if encoding:
+        return dict.fromkeys(paths, encoding)
+    own = {path: _survey(path) for path in paths}
+    foreign = [path for path, codec in own.items() if codec is None]
+    if not foreign:
+        return {path: codec for path, codec in own.items() if codec}
+    pool = Pool(len(foreign))
+    for path in foreign:
+        with path.open("rb") as file:
+            pool.add(line for _, line in byte_lines(file, ignore))
+    voted = pool.vote()
+    if voted is None:
+        raise ValueError(f"{foreign[0]} is no text in any known encoding; name its encoding, or give another file")
+    _note_vote(len(foreign), len(paths), voted, ledger)
+    return {path: codec or voted for path, codec in own.items()}
+
+
+def _survey(path: Path) -> str | None:
+    """A file's encoding, or None where it is a matter for the vote; damaged UTF-8 stays UTF-8."""
+    with path.open("rb") as file:
+        try:
+            codec = sniff(file.read(HEAD))
+        except ValueError as error:
+            raise ValueError(f"{path} is no text: {error}; give a csv, tsv, jsonl or txt file") from error
+        file.seek(0)
+        if codec != "utf-8":
+            return codec
+        decoder = codecs.getincrementaldecoder("utf-8")()
+        try:
+            while chunk := file.read(2**20):
+                decoder.decode(chunk)
+            decoder.decode(b"", final=True)
+        except UnicodeDecodeError:
+            file.seek(0)
+            return "utf-8" if damaged_utf8(line for _, line in byte_lines(file, ignore)) else None
+    return codec

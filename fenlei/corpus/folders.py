@@ -1,0 +1,190 @@
+"""How a folder says what is what: a folder per class, a file per class, or labelled files named train, dev and test."""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import NamedTuple
+
+from fenlei.corpus.ledger import NO_LABEL, NOT_TEXT, Ledger
+from fenlei.corpus.tables import SUFFIXES
+
+SPLITS = {
+    **dict.fromkeys(("train", "training", "训练", "训练集"), "train"),
+    **dict.fromkeys(("dev", "val", "valid", "validation", "验证", "验证集"), "dev"),
+    **dict.fromkeys(("test", "testing", "测试", "测试集"), "test"),
+}
+ORDER = ("train", "dev", "test", "")
+CLASS_NAMES = ("class", "classes", "label", "labels", "class_names", "label_names")
+LINE_SUFFIXES = (".txt", ".text", ".data", "")
+# Formats that hold text, but not as text.
+PACKED = frozenset(
+    ".parquet .arrow .feather .orc .avro .xlsx .xls .ods .zip .gz .bz2 .xz .zst .7z .rar .tar .tgz "
+    ".npy .npz .db .sqlite .pdf .doc .docx".split()
+)
+BYSTANDER = re.compile(r"(readme|licen[cs]e|copying|changelog)([._-].*)?|thumbs\.db|desktop\.ini", re.IGNORECASE)
+
+IsLabelled = Callable[[Path], bool]
+
+
+class Part(NamedTuple):
+    """One file to read: `kind` is `table`, `lines` (one class, a text a line) or `document`."""
+
+    path: Path
+    name: str
+    kind: str
+    label: str
+    split: str
+
+
+class Folder:
+    """The plan for reading a folder; `parts` lists its files, the training ones first."""
+
+    def __init__(self, root: Path, is_labelled: IsLabelled, ledger: Ledger) -> None:
+        self.root, self.is_labelled, self.ledger = root, is_labelled, ledger
+        self.parts: list[Part] = []
+        self.class_names: Path | None = None
+        self._top(root, "")
+        self.parts.sort(key=lambda part: ORDER.index(part.split))
+
+    def _top(self, folder: Path, split: str) -> None:
+        """Plan a folder that is no class itself: the root, what is wrapped around the data, or a split."""
+        files, folders = self._listing(folder)
+        tables = self._tables(files, alone=not folders)
+        if tables:
+            self._plan_tables(tables, files, folders, split)
+        elif splits := self._split_folders(folders):
+            self._bystanders([*files, *(each for each in folders if each not in splits)])
+            for each in splits:
+                self._top(each, SPLITS[each.name.lower()])
+        elif len(folders) == 1 and not files and self._holds_more(folders[0]):
+            self._top(folders[0], split)
+        elif folders:
+            for path in files:
+                self.ledger.add(NO_LABEL, self._name(path), "beside the class folders")
+            for each in folders:
+                self._class(each, split, {folder.resolve()})
+        else:
+            self._file_per_class(files, split)
+
+    def _listing(self, folder: Path) -> tuple[list[Path], list[Path]]:
+        """(files, folders), sorted, without what is hidden or a read-me."""
+        paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
+        folders = [path for path in paths if path.is_dir()]
+        files = [path for path in paths if path.is_file() and not BYSTANDER.fullmatch(path.name)]
+        return files, [path for path in folders if path.name != "__MACOSX"]
+
+    def _tables(self, files: Sequence[Path], alone: bool) -> list[Path]:
+        """The files of labelled lines among `files`; in doubt their content decides."""
+        able = [path for path in files if path.suffix.lower() in (*SUFFIXES, *LINE_SUFFIXES) and not _names(path)]
+        named = [path for path in able if split_of(path)]
+        if any(path.suffix.lower() in SUFFIXES or self.is_labelled(path) for path in named):
+            return named
+        if not alone:
+            return []
+        if len(files) == 1:
+            return able
+        return [path for path in able if path.suffix.lower() in SUFFIXES or self.is_labelled(path)]
+
+    def _plan_tables(self, tables: list[Path], files: list[Path], folders: list[Path], split: str) -> None:
+        self.parts += [Part(path, self._name(path), "table", "", split or split_of(path)) for path in tables]
+        for path in files:
+            if _names(path):
+                self.class_names = path
+        self._bystanders([*(path for path in files if path not in tables and path != self.class_names), *folders])
+
+    def _bystanders(self, paths: Sequence[Path]) -> None:
+        if paths:
+            shown = ", ".join(path.name for path in paths[:5]) + (", ..." if len(paths) > 5 else "")
+            self.ledger.note(f"Not read, as the labelled data stands beside: {shown}.")
+
+    def _split_folders(self, folders: Sequence[Path]) -> list[Path]:
+        """Folders named train, dev or test, unless they look like classes that happen to bear such a name."""
+        named = [each for each in folders if each.name.lower() in SPLITS]
+        if not named or len(named) == len(folders) or any(self._holds_more(each) for each in named):
+            return named
+        self.ledger.note(
+            f"{named[0].name!r} was read as a class: it holds plain documents as the folders beside it do."
+        )
+        return []
+
+    def _holds_more(self, folder: Path) -> bool:
+        """Whether a folder holds folders or tables, so that it is no class of plain documents."""
+        files, folders = self._listing(folder)
+        return bool(folders) or bool(self._tables(files, alone=False))
+
+    def _class(self, folder: Path, split: str, above: set[Path]) -> None:
+        """Plan the documents of a class folder and of the classes within; links that lead in circles are left."""
+        if folder.resolve() in above:
+            return
+        files, folders = self._listing(folder)
+        label = self._readable(folder.name)
+        for path in files:
+            if not self._packed(path):
+                self.parts.append(Part(path, self._name(path), "document", label, split))
+        for each in folders:
+            self._class(each, split, above | {folder.resolve()})
+
+    def _file_per_class(self, files: Sequence[Path], split: str) -> None:
+        able = [path for path in files if path.suffix.lower() in LINE_SUFFIXES and not self._packed(path)]
+        if len(able) > 1 and all(path.stem.isdigit() for path in able):
+            raise ValueError(f"{self.root} holds numbered documents without labels; sort them into a folder per class")
+        for path in files:
+            if path not in able:
+                self._packed(path)
+        for path in able:
+            label = self._readable(path.stem)
+            self.parts.append(Part(path, self._name(path), "lines", label, split))
+        if able:
+            shown = ", ".join(repr(self._readable(path.stem)) for path in able[:5]) + (", ..." if len(able) > 5 else "")
+            self.ledger.note(f"One file per class, a document a line: {shown}.")
+
+    def _packed(self, path: Path) -> bool:
+        if path.suffix.lower() in PACKED:
+            self.ledger.add(NOT_TEXT, self._name(path), f"{path.suffix} files are not read")
+            return True
+        return False
+
+    def _name(self, path: Path) -> str:
+        return self._readable(path.relative_to(self.root).as_posix())
+
+    def _readable(self, name: str) -> str:
+        """A file name that is not UTF-8 on the disk, as unpacked archives leave it, read as GB18030."""
+        if name.isascii() or _is_encodable(name):
+            return name
+        data = os.fsencode(name)
+        try:
+            readable = data.decode("gb18030")
+        except UnicodeDecodeError:
+            return data.decode("utf-8", "backslashreplace")
+        self.ledger.note("File names that are not UTF-8 were read as gb18030.")
+        return readable
+
+
+def _is_encodable(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _names(path: Path) -> bool:
+    """Whether a file such as class.txt lists the names of classes that rows give by number."""
+    return path.stem.lower() in CLASS_NAMES and path.suffix.lower() in LINE_SUFFIXES
+
+
+def split_of(path: Path) -> str:
+    """`train`, `dev`, `test` or nothing, by a word of the file name: `cnews.train.txt`, `train-00000.jsonl`."""
+    words = re.findall(r"[^\W\d_]+", path.stem.lower())
+    return next((SPLITS[word] for word in words if word in SPLITS), "")
+
+
+def check_format(path: Path) -> None:
+    """Raise ValueError for a single file in a format that is not read."""
+    if path.suffix.lower() in PACKED:
+        raise ValueError(
+            f"{path}: {path.suffix} files are not read; give a csv, tsv, jsonl or fastText file, or a folder per class"
+        )

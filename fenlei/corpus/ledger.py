@@ -1,0 +1,106 @@
+"""The ledger: which inputs were skipped or repaired and why, and which decisions were taken on the way."""
+
+from __future__ import annotations
+
+import json
+from collections import Counter
+from typing import NamedTuple
+
+# Skipped: the input gave no document.
+EMPTY = "empty"
+UNDECODABLE = "undecodable"
+NO_LABEL = "no label"
+SEVERAL_LABELS = "several labels"
+UNPARSABLE = "unparsable"
+MISSING_CELLS = "missing cells"
+TOO_LARGE = "too large"
+NOT_TEXT = "not text"
+SKIPPED = frozenset((EMPTY, UNDECODABLE, NO_LABEL, SEVERAL_LABELS, UNPARSABLE, MISSING_CELLS, TOO_LARGE, NOT_TEXT))
+# Kept, but worth knowing.
+RAGGED = "ragged"
+DUPLICATE = "duplicate"
+CONFLICT = "conflict"
+LEAK = "leak"
+# Taken out by `deduplicate`.
+DROPPED = "dropped"
+
+MEANING = {
+    EMPTY: "without text, skipped",
+    UNDECODABLE: "not in the encoding of the rest, skipped",
+    NO_LABEL: "without a label, skipped",
+    SEVERAL_LABELS: "with several labels, skipped",
+    UNPARSABLE: "broken, skipped",
+    MISSING_CELLS: "with too few cells, skipped",
+    TOO_LARGE: "too large, skipped",
+    NOT_TEXT: "no text, skipped",
+    RAGGED: "with too many cells, joined",
+    DUPLICATE: "copies of an earlier text",
+    CONFLICT: "copies of an earlier text under another label",
+    LEAK: "texts of dev or test that stand in train",
+    DROPPED: "dropped as copies",
+}
+
+
+class Entry(NamedTuple):
+    """One input and what happened to it; `kind` is one of the constants above."""
+
+    kind: str
+    source: str
+    detail: str
+
+
+class Ledger:
+    """Counts and names what was skipped, repaired or found doubtful; `notes` are sentences about decisions."""
+
+    def __init__(self) -> None:
+        self.entries: list[Entry] = []
+        self.notes: list[str] = []
+
+    def add(self, kind: str, source: str, detail: str = "") -> None:
+        """Enter one input under `kind`; `source` says where it stands, such as `train.tsv:17`."""
+        self.entries.append(Entry(kind, source, detail))
+
+    def note(self, sentence: str) -> None:
+        """Keep a decision, once however often it is taken."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+    @property
+    def counts(self) -> dict[str, int]:
+        """Kind -> number of entries, the most frequent first."""
+        return dict(Counter(entry.kind for entry in self.entries).most_common())
+
+    @property
+    def skipped(self) -> int:
+        """Number of inputs that gave no document."""
+        return sum(entry.kind in SKIPPED for entry in self.entries)
+
+    def summary(self, examples: int = 3) -> list[str]:
+        """Short lines for a terminal: the notes, then one line a kind with the first few sources."""
+        lines = list(self.notes)
+        for kind, count in self.counts.items():
+            sources = [entry.source for entry in self.entries if entry.kind == kind][:examples]
+            more = ", ..." if count > len(sources) else ""
+            lines.append(f"{count:,} {MEANING.get(kind, kind)}: {', '.join(sources)}{more}")
+        return [printable(line) for line in lines]
+
+    def to_json(self) -> str:
+        """The whole ledger as one JSON object with the keys `counts`, `notes` and `entries`."""
+        return json.dumps({"counts": self.counts, "notes": self.notes, "entries": self.entries})
+
+    @classmethod
+    def from_json(cls, text: str) -> Ledger:
+        """Read back what `to_json` wrote; raises ValueError for anything else."""
+        ledger = cls()
+        try:
+            content = json.loads(text)
+            ledger.notes = [str(sentence) for sentence in content["notes"]]
+            ledger.entries = [Entry(str(kind), str(source), str(detail)) for kind, source, detail in content["entries"]]
+        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            raise ValueError(f"no ledger: expected the JSON that Ledger.to_json writes, got {text[:40]!r}") from error
+        return ledger
+
+
+def printable(line: str) -> str:
+    """`line` with control characters shown as escapes: a file name must not steer the terminal."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

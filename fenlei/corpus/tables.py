@@ -1,0 +1,275 @@
+"""Tables of documents, read in one pass and constant memory: csv, tsv, JSON lines, fastText lines, a text a line."""
+
+from __future__ import annotations
+
+import csv
+import json
+import math
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
+from pathlib import Path
+from typing import Any, TypeVar
+
+from fenlei.corpus import columns
+from fenlei.corpus.columns import Columns
+from fenlei.corpus.documents import Document
+from fenlei.corpus.ledger import (
+    EMPTY,
+    MISSING_CELLS,
+    NO_LABEL,
+    RAGGED,
+    SEVERAL_LABELS,
+    UNPARSABLE,
+    Ledger,
+)
+from fenlei.corpus.lines import SIZE_LIMIT, Fault, ignore, text_lines
+
+SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json")
+JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
+PREFIX = "__label__"
+# `_!_` divides the fields of a much used set of Chinese news titles. Prose is full of commas: they come last in txt.
+DELIMITERS = {"\t": "tab-separated", "_!_": "separated by _!_", "|": "separated by |", ";": "separated by ;"}
+DELIMITERS |= {",": "comma-separated"}
+UNQUOTED = ("\t", "_!_")  # a quote there is a sign like any other
+SAMPLE_ROWS = 1000
+SAMPLE_SIZE = 2**22  # characters
+
+T = TypeVar("T")
+Line = tuple[int, str]
+Row = tuple[int, list[str]]
+
+
+class Table:
+    """One file of labelled lines; `source` is its name in documents and ledger, `codec` its encoding."""
+
+    def __init__(self, path: Path, source: str, codec: str, ledger: Ledger, split: str = "") -> None:
+        self.path, self.source, self.codec, self.ledger, self.split = path, source, codec, ledger, split
+
+    def fault(self, kind: str, number: int, detail: str) -> None:
+        """Enter line `number` into the ledger."""
+        self.ledger.add(kind, f"{self.source}:{number}", detail)
+
+    def documents(self) -> Iterator[Document]:
+        """The documents one by one; raises ValueError where text and label cannot be told apart."""
+        with self.path.open("rb") as file:
+            head, lines = _peek(text_lines(file, self.codec, self.fault))
+            first = _first(head)
+            if first.startswith(PREFIX):
+                self.ledger.note(f"{self.source}: fastText lines.")
+                yield from self._fasttext(lines)
+            elif self.path.suffix.lower() in JSON_SUFFIXES or _is_object(first):
+                yield from self._json(lines)
+            elif first:
+                yield from self._delimited(lines, _delimiter(self.path.suffix.lower(), head))
+            else:
+                yield from self.one_text_a_line("")
+
+    def one_text_a_line(self, label: str) -> Iterator[Document]:
+        """The documents of a file that holds one class, a text a line."""
+        with self.path.open("rb") as file:
+            for number, line in text_lines(file, self.codec, self.fault):
+                yield from self._document(number, line.rstrip("\r\n"), label)
+
+    def _document(self, number: int, text: str, label: str) -> Iterator[Document]:
+        """One document, or none and a line in the ledger."""
+        if not text or text.isspace():
+            self.fault(EMPTY, number, "no text")
+        elif not label:
+            self.fault(NO_LABEL, number, "no label")
+        else:
+            yield Document(text, label, f"{self.source}:{number}", self.split)
+
+    def _fasttext(self, lines: Iterable[Line]) -> Iterator[Document]:
+        for number, line in lines:
+            label, text = [*line.split(None, 1), "", ""][:2]
+            if PREFIX in text:
+                self.fault(SEVERAL_LABELS, number, "several labels in one line")
+            elif label and not label.startswith(PREFIX):
+                self.fault(NO_LABEL, number, f"no {PREFIX} at the start")
+            else:
+                yield from self._document(number, text.rstrip("\r\n"), label.removeprefix(PREFIX))
+
+    def _delimited(self, lines: Iterable[Line], delimiter: str) -> Iterator[Document]:
+        rows = unquoted_rows(lines, delimiter) if delimiter in UNQUOTED else quoted_rows(lines, delimiter, self.fault)
+        sample, rows = _peek(rows)
+        sample = [cells for _, cells in sample if any(cells)]
+        if not sample:
+            return
+        chosen = columns.choose(sample, self.source, DELIMITERS[delimiter])
+        self.ledger.note(chosen.sentence)
+        header = chosen.header
+        for number, cells in rows:
+            if not any(cells):
+                self.fault(EMPTY, number, "blank line")
+            elif header:
+                header = False
+            elif len(cells) == chosen.width or self._fit(number, cells, chosen, delimiter):
+                yield from self._document(number, cells[chosen.text], cells[chosen.label].strip())
+
+    def _fit(self, number: int, cells: list[str], chosen: Columns, delimiter: str) -> bool:
+        """Whether a row of the wrong width can be kept; surplus cells are given back to the text they came from."""
+        detail = f"{len(cells)} cells, expected {chosen.width}"
+        if len(cells) <= max(chosen.text, chosen.label):
+            self.fault(MISSING_CELLS, number, detail)
+            return False
+        self.fault(RAGGED, number, detail)
+        while len(cells) > chosen.width and not cells[-1]:
+            cells.pop()
+        end = chosen.text + 1 + max(len(cells) - chosen.width, 0)
+        cells[chosen.text : end] = [delimiter.join(cells[chosen.text : end])]
+        return True
+
+    def _json(self, lines: Iterable[Line]) -> Iterator[Document]:
+        sample, objects = _peek(self._objects(lines))
+        if not sample:
+            return
+        keys = list(dict.fromkeys(key for _, row in sample for key in row))
+        cells = [[_cell(row.get(key)) for key in keys] for _, row in sample]
+        chosen = columns.choose([keys, *cells], self.source, "JSON lines", header=True)
+        self.ledger.note(chosen.sentence)
+        for number, row in objects:
+            yield from self._from_json(number, row, keys[chosen.text], keys[chosen.label])
+
+    def _objects(self, lines: Iterable[Line]) -> Iterator[tuple[int, dict[str, Any]]]:
+        for number, line in lines:
+            if line.isspace():
+                self.fault(EMPTY, number, "blank line")
+                continue
+            try:
+                row = json.loads(line)
+            except (ValueError, RecursionError) as error:
+                reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
+                self.fault(UNPARSABLE, number, f"no JSON object: {reason}")
+                continue
+            if isinstance(row, dict):
+                yield number, row
+            else:
+                self.fault(UNPARSABLE, number, f"a JSON {type(row).__name__}, expected one object a line")
+
+    def _from_json(self, number: int, row: dict[str, Any], text_key: str, label_key: str) -> Iterator[Document]:
+        text, label = row.get(text_key), row.get(label_key)
+        if text is not None and not isinstance(text, str):
+            self.fault(UNPARSABLE, number, f"{text_key!r} is a {type(text).__name__}, expected a string")
+        elif isinstance(label, list):
+            self.fault(SEVERAL_LABELS, number, f"{label_key!r} is a list")
+        elif isinstance(label, dict):
+            self.fault(UNPARSABLE, number, f"{label_key!r} is an object, expected a string")
+        else:
+            yield from self._document(number, text or "", _cell(label))
+
+
+def _cell(value: object) -> str:
+    """A JSON value as the string that stands for it in JSON; null and NaN are no value."""
+    if value is None or (isinstance(value, float) and math.isnan(value)):
+        return ""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _first(head: Sequence[Line]) -> str:
+    return next((line.strip() for _, line in head if not line.isspace()), "")
+
+
+def _peek(items: Iterator[tuple[int, T]]) -> tuple[list[tuple[int, T]], Iterator[tuple[int, T]]]:
+    """(the first items, all items): as many as a decision needs, and no more than memory bears."""
+    head: list[tuple[int, T]] = []
+    size = 0
+    for item in items:
+        head.append(item)
+        size += len(str(item[1]))
+        if len(head) >= SAMPLE_ROWS or size >= SAMPLE_SIZE:
+            break
+    return head, chain(head, items)
+
+
+def _is_object(line: str) -> bool:
+    if not line.startswith("{"):
+        return False
+    try:
+        return isinstance(json.loads(line), dict)
+    except (ValueError, RecursionError):
+        return False
+
+
+def _delimiter(suffix: str, head: Sequence[Line]) -> str:
+    """The delimiter that the first line and most others hold; the extension's own is asked first."""
+    first = _first(head)
+    order = [own for ending, own in ((".csv", ","), (".tsv", "\t"), (".tab", "\t")) if ending == suffix] + [*DELIMITERS]
+    able = [delimiter for delimiter in order if delimiter in first]
+    lines = [line for _, line in head if not line.isspace()]
+    shares = {delimiter: sum(delimiter in line for line in lines) / len(lines) for delimiter in able}
+    clear = next((delimiter for delimiter in able if shares[delimiter] >= 0.9), None)
+    return clear or max(able, key=shares.__getitem__, default=order[0])
+
+
+def is_labelled(path: Path, codec: str) -> bool:
+    """Whether a txt file holds labelled lines rather than plain text; commas, frequent in prose, prove nothing."""
+    with path.open("rb") as file:
+        head, _ = _peek(text_lines(file, codec, ignore))
+    first = _first(head)
+    if first.startswith(PREFIX) or _is_object(first):
+        return True
+    delimiter = _delimiter("", head) if first else ","
+    if delimiter not in UNQUOTED:
+        return False
+    try:
+        columns.choose([cells for _, cells in unquoted_rows(head, delimiter) if any(cells)], path.name, "")
+    except ValueError:
+        return False
+    return True
+
+
+def unquoted_rows(lines: Iterable[Line], delimiter: str) -> Iterator[Row]:
+    """(line number, cells) where a line is a row and every sign means itself."""
+    for number, line in lines:
+        yield number, line.rstrip("\r\n").split(delimiter)
+
+
+def quoted_rows(lines: Iterable[Line], delimiter: str, fault: Fault) -> Iterator[Row]:
+    """(number of its first line, cells) by the rules of csv; a quote that does not close costs its own line only."""
+    csv.field_size_limit(max(csv.field_size_limit(), 2 * SIZE_LIMIT))  # `_Record` keeps the limit per row
+    record = _Record(lines)
+    reader = csv.reader(record, delimiter=delimiter, strict=True)
+    while True:
+        record.begin()
+        try:
+            cells = next(reader)
+        except StopIteration:
+            return
+        except csv.Error as error:
+            unclosed = str(error) == "unexpected end of data" or record.size > SIZE_LIMIT
+            reason = "a quote opens in this line and never closes" if unclosed else f"broken quotes: {error}"
+            fault(UNPARSABLE, record.lines[0][0], reason)
+            record.rewind()
+            continue
+        yield record.lines[0][0], cells
+
+
+class _Record:
+    """Hands lines to the csv reader and remembers those of the row at hand, so that they can be read again."""
+
+    def __init__(self, lines: Iterable[Line]) -> None:
+        self.source = iter(lines)
+        self.pending: deque[Line] = deque()
+        self.begin()
+
+    def begin(self) -> None:
+        self.lines: list[Line] = []
+        self.size = 0
+
+    def rewind(self) -> None:
+        """Put all lines but the first back."""
+        self.pending.extendleft(reversed(self.lines[1:]))
+
+    def __iter__(self) -> _Record:
+        return self
+
+    def __next__(self) -> str:
+        number, line = self.pending.popleft() if self.pending else next(self.source)
+        self.lines.append((number, line))
+        self.size += len(line)
+        if self.size > SIZE_LIMIT and len(self.lines) > 1:
+            raise csv.Error("row too large")
+        return line.rstrip("\r\n") + "\n"

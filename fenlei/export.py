@@ -1,0 +1,68 @@
+"""From a trained classifier to an ONNX graph that was seen to give the same answers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import onnxruntime
+import torch
+
+from fenlei.layers.graph import Graph
+from fenlei.models import Classifier
+from fenlei.pipeline import Array, Arrays
+
+SHAPES = ((1, 1), (1, 7), (3, 1), (5, 13), (16, 40))  # batch and steps at which the graph is held against the model
+TOLERANCE = 1e-5
+
+
+def export(model: Classifier, stream_sizes: Mapping[str, int], shapes: Sequence[tuple[int, int]] = SHAPES) -> bytes:
+    """The whole network as ONNX bytes: the pipeline's arrays in, ``probabilities (B, C)`` out.
+
+    The graph answers random inputs of several shapes and row lengths before it is handed out; an answer that differs
+    from the model's by more than 1e-5 is an ``ArithmeticError``.
+    """
+    graph = Graph()
+    data = graph.model(model.nodes(graph))
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    rng = np.random.default_rng(0)
+    for batch, steps in shapes:
+        check(model, session, example(model, stream_sizes, batch, steps, rng))
+    return data
+
+
+def check(model: Classifier, session: onnxruntime.InferenceSession, arrays: Arrays) -> float:
+    """The largest difference between the two answers to one batch; past ``TOLERANCE`` an ``ArithmeticError``."""
+    expected = probabilities(model, arrays)
+    wanted = {each.name for each in session.get_inputs()}
+    answer = session.run(["probabilities"], {name: array for name, array in arrays.items() if name in wanted})[0]
+    worst = float(np.abs(answer - expected).max())
+    if not worst <= TOLERANCE:
+        shape = arrays["lengths"].shape[0], int(arrays["lengths"].max())
+        raise ArithmeticError(f"the exported graph differs from the model by {worst:.2g} at shape {shape}")
+    return worst
+
+
+@torch.no_grad()
+def probabilities(model: Classifier, arrays: Arrays) -> Array:
+    """The model's own answer, ``(B, C)`` float32."""
+    model.eval()
+    logits = model({name: torch.from_numpy(array) for name, array in arrays.items()})
+    return np.asarray(torch.softmax(logits, dim=1).numpy())
+
+
+def example(
+    model: Classifier, stream_sizes: Mapping[str, int], batch: int, steps: int, rng: np.random.Generator
+) -> Arrays:
+    """Random ids in rows of different lengths, the first row full."""
+    lengths = rng.integers(1, steps + 1, batch)
+    lengths[0] = steps
+    inside = np.arange(steps) < lengths[:, None]
+    arrays: Arrays = {
+        name: np.where(inside, rng.integers(1, max(size, 2), (batch, steps)), 0) for name, size in stream_sizes.items()
+    }
+    arrays["lengths"] = lengths
+    if model.wide is not None:
+        arrays["ngrams"] = rng.integers(0, len(model.wide.weight), (batch, 3 * steps))
+        arrays["ngram_values"] = rng.random((batch, 3 * steps), np.float32) * inside.repeat(3, axis=1)
+    return arrays

@@ -1,0 +1,65 @@
+"""An ONNX graph while it is being written: every layer adds its own nodes to it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import onnx
+import torch
+from numpy.typing import ArrayLike
+from onnx import TensorProto, helper, numpy_helper
+
+OPSET = 17
+IR_VERSION = 9
+
+
+class Graph:
+    """Nodes, constants and inputs in the order they were added; a value is known by its name."""
+
+    def __init__(self) -> None:
+        self._nodes: list[Any] = []
+        self._constants: list[Any] = []
+        self._inputs: list[Any] = []
+        self._count = 0
+
+    def input(self, name: str, kind: type[np.generic], axes: tuple[str, ...]) -> str:
+        """An input with symbolic axes, such as ``("B", "T")``."""
+        element = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+        self._inputs.append(helper.make_tensor_value_info(name, element, axes))
+        return name
+
+    def constant(self, value: torch.Tensor | ArrayLike) -> str:
+        """A constant: a weight (a tensor, stored as float32), or numbers of a NumPy type of the caller's choice."""
+        array = value.detach().float().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
+        name = self._name("constant")
+        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        return name
+
+    def add(self, op: str, *inputs: str, **attributes: Any) -> str:
+        """A node with one output; returns the output's name. An empty input name means "left out"."""
+        name = self._name(op.lower())
+        self._nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
+        return name
+
+    def rename(self, value: str, name: str) -> str:
+        """The same value under a name of the caller's choice, for the graph's outputs."""
+        self._nodes.append(helper.make_node("Identity", [value], [name], name=name))
+        return name
+
+    def axis(self, value: str, axis: int) -> str:
+        """The length of one axis, as ``(1,)`` int64."""
+        return self.add("Gather", self.add("Shape", value), self.constant(np.array([axis])), axis=0)
+
+    def model(self, output: str) -> bytes:
+        """The finished, checked model with one output ``(B, C)``."""
+        result = helper.make_tensor_value_info(output, TensorProto.FLOAT, ("B", "C"))
+        graph = helper.make_graph(self._nodes, "fenlei", self._inputs, [result], self._constants)
+        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="fenlei")
+        model.ir_version = IR_VERSION
+        onnx.checker.check_model(model, full_check=True)
+        return bytes(model.SerializeToString(deterministic=True))
+
+    def _name(self, stem: str) -> str:
+        self._count += 1
+        return f"{stem}_{self._count}"

@@ -1,0 +1,126 @@
+"""From a vector a step to a vector a document: last, mean, max and attention pooling, blind to padding."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from fenlei.layers.graph import Graph
+
+LOW = -1e30  # under every real number that a network makes, and safe in bfloat16
+
+
+class Pool(nn.Module, ABC):
+    """``h (B, T, W), mask (B, T) -> (B, W)``; made with the width ``W``."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    @abstractmethod
+    def forward(self, h: Tensor, mask: Tensor) -> Tensor:
+        """``h (B, T, W)``, ``mask (B, T)`` of bool to ``(B, W)``."""
+
+    @abstractmethod
+    def nodes(self, graph: Graph, h: str, mask: str) -> str:
+        """The same in ONNX."""
+
+
+class Last(Pool):
+    """The output at the last real step, ``h[b, lengths[b] - 1]``. ``h[:, -1]`` would read the padding."""
+
+    def forward(self, h: Tensor, mask: Tensor) -> Tensor:
+        """``h (B, T, W)``, ``mask (B, T)`` to ``(B, W)``."""
+        last = mask.sum(1) - 1
+        return h[torch.arange(len(h), device=h.device), last]
+
+    def nodes(self, graph: Graph, h: str, mask: str) -> str:
+        """The same in ONNX."""
+        count = graph.add("ReduceSum", graph.add("Cast", mask, to=7), graph.constant(np.array([1])), keepdims=1)
+        last = graph.add("Sub", count, graph.constant(np.array(1)))
+        return graph.add("GatherND", h, last, batch_dims=1)
+
+
+class Mean(Pool):
+    """The mean over real steps."""
+
+    def forward(self, h: Tensor, mask: Tensor) -> Tensor:
+        """``h (B, T, W)``, ``mask (B, T)`` to ``(B, W)``."""
+        weights = mask.to(h.dtype)
+        return (h * weights[:, :, None]).sum(1) / weights.sum(1, keepdim=True)
+
+    def nodes(self, graph: Graph, h: str, mask: str) -> str:
+        """The same in ONNX."""
+        axis = graph.constant(np.array([1]))
+        weights = graph.add("Cast", mask, to=1)
+        column = graph.add("Unsqueeze", weights, graph.constant(np.array([2])))
+        total = graph.add("ReduceSum", graph.add("Mul", h, column), axis, keepdims=0)
+        return graph.add("Div", total, graph.add("ReduceSum", weights, axis, keepdims=1))
+
+
+class Max(Pool):
+    """The largest value of each dimension over real steps."""
+
+    def forward(self, h: Tensor, mask: Tensor) -> Tensor:
+        """``h (B, T, W)``, ``mask (B, T)`` to ``(B, W)``."""
+        return h.masked_fill(~mask[:, :, None], LOW).amax(1)
+
+    def nodes(self, graph: Graph, h: str, mask: str) -> str:
+        """The same in ONNX."""
+        column = graph.add("Unsqueeze", mask, graph.constant(np.array([2])))
+        low = graph.constant(np.array(LOW, np.float32))
+        return graph.add("ReduceMax", graph.add("Where", column, h, low), axes=[1], keepdims=0)
+
+
+class Attention(Pool):
+    """``a = softmax_t(v . tanh(W h_t + b))``, then ``sum_t a_t h_t`` (Yang et al. 2016, equations 5 to 7)."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__(width)
+        self.project = nn.Linear(width, width)
+        self.context = nn.Linear(width, 1, bias=False)
+
+    def forward(self, h: Tensor, mask: Tensor) -> Tensor:
+        """``h (B, T, W)``, ``mask (B, T)`` to ``(B, W)``."""
+        return (h * self.weights(h, mask)[:, :, None].to(h.dtype)).sum(1)
+
+    def weights(self, h: Tensor, mask: Tensor) -> Tensor:
+        """How much each step counts, ``(B, T)``: positive on real steps, zero on padding, sum 1."""
+        scores = self.context(torch.tanh(self.project(h))).squeeze(-1)
+        return torch.softmax(scores.masked_fill(~mask, LOW), dim=1)
+
+    def nodes(self, graph: Graph, h: str, mask: str) -> str:
+        """The same in ONNX."""
+        hidden = graph.add("MatMul", h, graph.constant(self.project.weight.T))
+        hidden = graph.add("Tanh", graph.add("Add", hidden, graph.constant(self.project.bias)))
+        scores = graph.add("MatMul", hidden, graph.constant(self.context.weight.T))
+        column = graph.add("Unsqueeze", mask, graph.constant(np.array([2])))
+        scores = graph.add("Where", column, scores, graph.constant(np.array(LOW, np.float32)))
+        weighed = graph.add("Mul", h, graph.add("Softmax", scores, axis=1))
+        return graph.add("ReduceSum", weighed, graph.constant(np.array([1])), keepdims=0)
+
+
+POOLINGS: dict[str, type[Pool]] = {"last": Last, "mean": Mean, "max": Max, "attention": Attention}
+
+
+class Pooling(nn.Module):
+    """One or several poolings of the same steps, side by side: ``(B, T, W) -> (B, W * how many)``."""
+
+    def __init__(self, names: tuple[str, ...], width: int) -> None:
+        super().__init__()
+        unknown = [name for name in names if name not in POOLINGS]
+        if unknown or not names:
+            raise ValueError(f"pooling must name some of {', '.join(POOLINGS)}, got {', '.join(names) or 'nothing'}")
+        self.parts = nn.ModuleList(POOLINGS[name](width) for name in names)
+        self.width = width * len(names)
+
+    def forward(self, h: Tensor, mask: Tensor) -> Tensor:
+        """``h (B, T, W)``, ``mask (B, T)`` to ``(B, self.width)``."""
+        return torch.cat([part(h, mask) for part in self.parts], dim=1)
+
+    def nodes(self, graph: Graph, h: str, mask: str) -> str:
+        """The same in ONNX."""
+        return graph.add("Concat", *(part.nodes(graph, h, mask) for part in self.parts), axis=1)

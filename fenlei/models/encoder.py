@@ -1,0 +1,33 @@
+"""What every encoder is: a network from token vectors to one document vector, in torch and in ONNX."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+
+from torch import Tensor, nn
+
+from fenlei.layers.graph import Graph
+
+
+class Encoder(nn.Module, ABC):
+    """``x (B, T, D), mask (B, T) -> (B, width)``. A row's answer depends on its real positions only.
+
+    Options stand in the constructor's signature after ``input_size`` (``D``), each with a default. Most encoders also
+    have ``states`` and ``state_width``: a vector a step, which learning from hidden tokens needs; ``state_width`` is 0
+    for one that has none.
+    """
+
+    width: int
+    state_width: int = 0
+
+    @abstractmethod
+    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+        """``x (B, T, D)``, ``mask (B, T)`` of bool, true at real positions, to ``(B, width)``."""
+
+    @abstractmethod
+    def nodes(self, graph: Graph, x: str, mask: str, lengths: str) -> str:
+        """The same in ONNX: ``lengths (B,)`` int64 says again what ``mask`` says."""
+
+    def states(self, x: Tensor, mask: Tensor) -> Tensor:
+        """``x (B, T, D)`` to a vector a step, ``(B, T, state_width)``."""
+        raise NotImplementedError(f"{type(self).__name__} makes no vector a step")

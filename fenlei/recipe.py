@@ -1,0 +1,87 @@
+"""The recipe: every setting of one training run, saved with the bundle."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """Settings with their defaults. ``None`` and "auto" are decided from the data, and the decision is saved.
+
+    The defaults are the preset ``default``; ``PRESETS`` lists what the others change.
+    """
+
+    # the network
+    model: str | None = "bilstm"
+    options: Mapping[str, Any] = field(default_factory=dict)
+    embedding: str = "full"
+    embedding_size: int = 128
+    dropout: float = 0.4
+    embedding_dropout: float = 0.3
+    wide: bool = True
+
+    # the text road
+    tokenizer: str = "auto"
+    nfkc: bool = True
+    lower: bool = True
+    user_words: str | None = None
+    stop_words: str | None = None
+    min_count: int = 2
+    max_size: int | None = 100_000
+    streams: tuple[str, ...] | None = None
+    stream_min_count: int = 3
+    stream_max_size: int = 100_000
+    max_length: int = 1024
+    ngram_min_count: int = 2
+    ngram_max_size: int = 1_000_000
+
+    # training
+    seed: int = 0
+    epochs: int | None = None
+    pretrain_epochs: int | None = None
+    batch_size: int = 128
+    batch_tokens: int = 16_384
+    learning_rate: float = 2e-3
+    table_rate: float = 2e-3
+    weight_decay: float = 0.01
+    warmup: float = 0.05
+    clip_norm: float = 1.0
+    label_smoothing: float = 0.05
+    token_dropout: float = 0.1
+    patience: int = 3
+    dev_fraction: float = 0.1
+    precision: str = "auto"
+    threads: int | None = None
+
+    def __post_init__(self) -> None:
+        for name in ("batch_size", "batch_tokens", "embedding_size", "max_length", "min_count", "patience"):
+            if getattr(self, name) < 1:
+                raise ValueError(f"the setting {name} must be at least 1, got {getattr(self, name)}")
+        for name in ("dropout", "embedding_dropout", "token_dropout", "label_smoothing", "dev_fraction"):
+            if not 0 <= getattr(self, name) < 1:
+                raise ValueError(f"the setting {name} must be in [0, 1), got {getattr(self, name)}")
+        if self.precision not in ("auto", "fp32", "bf16"):
+            raise ValueError(f"unknown precision {self.precision!r}; the choices are auto, fp32, bf16")
+        if self.model is None and not self.wide:
+            raise ValueError("a recipe without a model needs the wide branch")
+
+    def to_json(self) -> dict[str, Any]:
+        """What JSON can hold."""
+        return asdict(self)
+
+    def change(self, **settings: Any) -> Recipe:
+        """The same recipe with some settings changed; an unknown name is a ``ValueError`` that lists the names."""
+        known = [each.name for each in fields(self)]
+        for name in settings:
+            if name not in known:
+                raise ValueError(f"unknown setting {name!r}; the settings are {', '.join(known)}")
+        return replace(self, **settings)
+
+
+PRESETS: dict[str, Mapping[str, Any]] = {
+    "default": {},
+    "fast": {"pretrain_epochs": 0, "epochs": 3},
+}

@@ -1,0 +1,126 @@
+"""The runtime: a bundle's answers without torch."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from os import PathLike
+from typing import NamedTuple
+
+import numpy as np
+import numpy.typing as npt
+import onnxruntime
+
+from fenlei.bundle import Bundle
+from fenlei.pipeline import Array, Encoded, Pipeline, chunks
+from fenlei.vocab import Vocab
+
+Floats = npt.NDArray[np.float32]
+
+BATCH_TOKENS = 4096  # padded tokens a batch: a few megabytes of activations, whatever the texts' lengths
+BATCH_TEXTS = 64
+GOLDEN_TOLERANCE = 1e-4  # other processors round differently in the last bits
+
+
+class Answer(NamedTuple):
+    """The likeliest labels of one text with their probabilities, from high to low."""
+
+    labels: tuple[str, ...]
+    probabilities: tuple[float, ...]
+
+
+class Predictor:
+    """Probabilities and labels for texts, from a saved folder or a ``Bundle`` in memory.
+
+    The answer for a text does not depend, to the last bit, on the texts beside it. Safe to call from several threads.
+    """
+
+    def __init__(self, bundle: Bundle | str | PathLike[str], threads: int | None = None) -> None:
+        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
+        self.labels = self.bundle.labels
+        vocab = Vocab([token for token, _ in self.bundle.vocab], [count for _, count in self.bundle.vocab])
+        self.pipeline = Pipeline.restore(self.bundle.pipeline, self.bundle.tables, vocab)
+        self._session = _session(self.bundle.graph, threads)
+        self._inputs = [each.name for each in self._session.get_inputs()]
+
+    def predict_proba(self, texts: Iterable[str]) -> Floats:
+        """Probabilities ``(B, C)``, columns in the order of ``labels``; no texts give ``(0, C)``."""
+        parts = [self._probabilities(self.pipeline.encode(chunk)) for chunk in chunks(checked(texts))]
+        return np.concatenate([np.zeros((0, len(self.labels)), np.float32), *parts])
+
+    def predict(self, texts: Iterable[str]) -> list[str]:
+        """The likeliest label of each text."""
+        return [self.labels[place] for place in self.predict_proba(texts).argmax(1)]
+
+    def stream(self, texts: Iterable[str], top: int = 1) -> Iterator[Answer]:
+        """The ``top`` likeliest labels of each text, one after the other, in memory that does not grow."""
+        if top < 1:
+            raise ValueError(f"top must be at least 1, got {top}")
+        for chunk in chunks(checked(texts)):
+            for row in self._probabilities(self.pipeline.encode(chunk)):
+                places = np.argsort(-row, kind="stable")[:top]
+                yield Answer(tuple(self.labels[place] for place in places), tuple(float(row[p]) for p in places))
+
+    def verify(self) -> float:
+        """Answer the bundle's golden inputs again; returns the largest difference.
+
+        More than 1e-4 is a ``ValueError``: this machine does not compute what the bundle's maker saw.
+        """
+        texts = [text for text, _ in self.bundle.golden]
+        expected = np.array([row for _, row in self.bundle.golden], np.float32).reshape(len(texts), len(self.labels))
+        worst = float(np.abs(self.predict_proba(texts) - expected).max(initial=0.0))
+        if not worst <= GOLDEN_TOLERANCE:
+            raise ValueError(f"the bundle's golden inputs are answered differently here, by up to {worst:.2g}")
+        return worst
+
+    def _probabilities(self, encoded: Encoded) -> Floats:
+        """Every document of ``encoded``, in batches of like length, back in order."""
+        out = np.empty((len(encoded), len(self.labels)), np.float32)
+        for rows in _batches(encoded):
+            arrays = encoded.batch(rows)
+            self._check(arrays)
+            out[rows] = self._session.run(["probabilities"], {name: arrays[name] for name in self._inputs})[0]
+        return out
+
+    def _check(self, arrays: dict[str, Array]) -> None:
+        """What onnxruntime would answer with a crash or with garbage stops here."""
+        lengths, steps = arrays["lengths"], arrays["ids"].shape[1]
+        if not len(lengths) or lengths.min() < 1 or lengths.max() > steps:
+            raise ValueError(f"a batch needs rows of 1 to {steps} tokens, got lengths {lengths.tolist()}")
+        for name, size in self.pipeline.stream_sizes().items():
+            if arrays[name].min() < 0 or arrays[name].max() >= size:
+                raise ValueError(f"the ids of {name!r} must lie in 0 to {size - 1}")
+
+
+def checked(texts: Iterable[str]) -> Iterator[str]:
+    """The same texts; a ``TypeError`` for one string where a list of them was meant, and for what is no string."""
+    if isinstance(texts, str | bytes):
+        raise TypeError(f"expected a list of texts, got one {type(texts).__name__}: put it into a list")
+    return _checked(texts)
+
+
+def _checked(texts: Iterable[str]) -> Iterator[str]:
+    for number, text in enumerate(texts):
+        if not isinstance(text, str):
+            raise TypeError(f"text number {number} is {text!r} of type {type(text).__name__}, expected str")
+        yield text
+
+
+def _session(graph: bytes, threads: int | None) -> onnxruntime.InferenceSession:
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = threads or 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    return onnxruntime.InferenceSession(graph, options, providers=["CPUExecutionProvider"])
+
+
+def _batches(encoded: Encoded) -> Iterator[npt.NDArray[np.int64]]:
+    """Rows from short to long, in runs that keep the padded size within bounds."""
+    order = np.argsort(encoded.lengths, kind="stable")
+    lengths = encoded.lengths[order]
+    start = 0
+    while start < len(order):
+        size = min(BATCH_TEXTS, len(order) - start)
+        while size > 1 and size * lengths[start + size - 1] > BATCH_TOKENS:
+            size = (size + 1) // 2
+        yield order[start : start + size]
+        start += size
