@@ -105,7 +105,7 @@ def _word_pattern() -> re.Pattern[str]:
     return re.compile(rf"[{HAN_KANA}][{attached}]*|{word}(?:['’]{word})*|\S[{attached}]*")
 
 
-# jieba cuts what is outside this class off before it looks at a word; rjieba lets the rarer Han through.
+# Han that rjieba takes into words and jieba cuts off beforehand.
 _HAN_BEYOND_JIEBA = re.compile("([\u3400-\u4dbf\u9fd6-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f])")
 _HAN = re.compile("[\u4e00-\u9fd5]+")
 _ASCII_SIGN = re.compile(r"[+#&._%-]")
@@ -170,7 +170,7 @@ class Tokenizer:
     stop_words: frozenset[str] = frozenset()
 
     def __post_init__(self) -> None:
-        if self.name not in TOKENIZERS:
+        if not isinstance(self.name, str) or self.name not in TOKENIZERS:
             raise ValueError(f"tokenizer name is {reprlib.repr(self.name)}, expected one of {', '.join(TOKENIZERS)}")
         for option in ("nfkc", "lower"):
             if not isinstance(getattr(self, option), bool):
@@ -312,7 +312,7 @@ def sentences(text: str) -> list[str]:
     """The sentences of ``text``, in order, without surrounding whitespace; only whitespace between them is lost.
 
     A sentence ends at a line end, after 。！？!?；;… or three dots, and after a full stop that whitespace follows;
-    closing quotes and brackets stay with it. A text of whitespace alone is one sentence, an empty text has none.
+    closing quotes and brackets stay with it. A blank text is one sentence, as it is; an empty text has none.
     """
     found = [sentence for line in text.splitlines() for sentence in _line_sentences(line)]
     return found or ([text] if text else [])
@@ -415,7 +415,7 @@ class _Worker:
         self.process.kill()
         self.process.wait()
         for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(BrokenPipeError):  # what the worker has not read is lost on purpose
+            with contextlib.suppress(OSError):  # what the worker has not read is lost on purpose
                 pipe and pipe.close()
 
     def send(self, chunk: list[str]) -> None:
@@ -433,7 +433,7 @@ class _Worker:
 
     def _write(self, message: object) -> None:
         assert self.process.stdin
-        with contextlib.suppress(BrokenPipeError):  # `receive` sees to a dead worker
+        with contextlib.suppress(OSError):  # `receive` sees to a dead worker
             self.process.stdin.write(json.dumps(message).encode() + b"\n")
             self.process.stdin.flush()
 

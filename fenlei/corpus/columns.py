@@ -63,7 +63,7 @@ def choose(sample: Sequence[Sequence[str]], name: str, form: str, header: bool =
         label = _label_by_content(columns, text, len(rows) - header)
     shown = ", ".join(repr(n) for n in names) if names else f"{width} without names"
     if label is None or text is None:
-        missing = "label" if label is None else "text"
+        missing = "text" if text is None else "label"
         raise ValueError(
             f"{name} has no {missing} column (columns: {shown}); "
             "name the columns `label` and `text` in a first line, or give label<TAB>text lines"

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import codecs
 import unicodedata
-from collections.abc import Iterable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
@@ -30,6 +32,7 @@ FAMILIES = {
     "cp949": ("euc_kr", "cp949"),
 }
 WIDEST = {name: widest for widest, names in FAMILIES.items() for name in names}
+CONTROLS = bytes(b for b in range(1, 32) if b not in b"\t\n\v\f\r\x1a\x1b")
 
 
 class Missing(NamedTuple):
@@ -57,16 +60,20 @@ def mark(head: bytes) -> str | None:
 def sniff(head: bytes) -> str:
     """The encoding that a byte order mark or NUL bytes give away; otherwise `utf-8`, which is still to be tried.
 
-    Raises ValueError for bytes that are no text: NULs, but not in the pattern of UTF-16.
+    Raises ValueError for bytes that are no text: NULs together with other control bytes. NULs alone are found
+    at the end of texts that old programs padded.
     """
     if codec := mark(head):
         return codec
     if b"\0" not in head:
         return "utf-8"
-    for codec, low, high in (("utf-16-le", 0, 1), ("utf-16-be", 1, 0)):
-        if 0 not in head[low::2] and 0 in head[high::2] and _is_wide_text(head, codec):
+    ascii_le, ascii_be = head[1::2].count(0), head[::2].count(0)
+    for codec in ("utf-16-le", "utf-16-be") if ascii_le >= ascii_be else ("utf-16-be", "utf-16-le"):
+        if _is_wide_text(head, codec):
             return codec
-    raise ValueError("it holds NUL bytes")
+    if not head.strip(b"\0") or len(head.translate(None, CONTROLS)) < len(head):
+        raise ValueError("it holds NUL and other control bytes")
+    return "utf-8"
 
 
 def _is_wide_text(head: bytes, codec: str) -> bool:
@@ -88,37 +95,49 @@ def _decodes(data: bytes, codec: str) -> bool:
     return True
 
 
-class Pool:
-    """Up to 64 KiB of the bytes that are not UTF-8, on which a data set votes for one other encoding."""
+def vote(files: Sequence[Callable[[], Iterable[bytes]]]) -> str | None:
+    """The one encoding for all files that are not UTF-8, or None when nothing fits; each of `files` gives its lines."""
+    pieces = _pool(files)
+    # Where nearly all pieces follow the double-byte pattern, the others are damaged and would mislead the detector.
+    double = [piece for piece in pieces if _decodes(piece, "gb18030")]
+    if len(double) >= 0.9 * len(pieces):
+        pieces = double
+    answer = _detect(pieces)
+    if answer is None:  # a few odd pieces can spoil the whole, so groups of pieces vote
+        groups = (pieces[start::16] for start in range(16))
+        votes = Counter(codec for codec in map(_detect, groups) if codec)
+        answer = max(votes, key=votes.__getitem__, default=None)
+    return answer
 
-    def __init__(self, files: int) -> None:
-        self.share = max(POOL_LIMIT // max(files, 1), 2**11)
-        self.stride = -(-files * self.share // POOL_LIMIT) or 1  # of many files take some from every class
-        self.files = 0
-        self.pieces: list[bytes] = []
 
-    def add(self, lines: Iterable[bytes]) -> None:
-        """Take the lines of one file that are not UTF-8, up to the file's share."""
-        self.files += 1
-        if (self.files - 1) % self.stride:
-            return
-        room = self.share
-        for line in lines:
-            if room <= 0:
-                break
-            if not _decodes(line, "utf-8"):
-                self.pieces.append(_whole(line[:room]))
-                room -= len(line)
+def _detect(pieces: Sequence[bytes]) -> str | None:
+    best = charset_normalizer.from_bytes(b"\n".join(pieces)).best() if pieces else None
+    return WIDEST.get(best.encoding, best.encoding) if best else None
 
-    def vote(self) -> str | None:
-        """The one encoding for all files that are not UTF-8, or None when nothing fits."""
-        pieces = self.pieces
-        # Where nearly all pieces follow the double-byte pattern, the others are damaged and would mislead the detector.
-        double = [piece for piece in pieces if _decodes(piece, "gb18030")]
-        if len(double) >= 0.9 * len(pieces):
-            pieces = double
-        best = charset_normalizer.from_bytes(b"\n".join(pieces)).best() if pieces else None
-        return WIDEST.get(best.encoding, best.encoding) if best else None
+
+def _pool(files: Sequence[Callable[[], Iterable[bytes]]]) -> list[bytes]:
+    """Up to 64 KiB of lines that are not UTF-8, taken from all over the data set, so that every class is heard."""
+    share = max(POOL_LIMIT // max(len(files), 1), 2**11)
+    stride = max(len(files) * share // POOL_LIMIT, 1)
+    pieces: list[bytes] = []
+    room = POOL_LIMIT
+    for lines in (lines for start in range(stride) for lines in files[start::stride]):
+        if room <= 0:
+            break
+        taken = list(_take(lines(), min(share, room)))
+        pieces += taken
+        room -= sum(map(len, taken))
+    return pieces
+
+
+def _take(lines: Iterable[bytes], room: int) -> Iterator[bytes]:
+    """Lines that are not UTF-8, `room` bytes at most."""
+    for line in lines:
+        if room <= 0:
+            break
+        if not _decodes(line, "utf-8"):
+            yield _whole(line[:room])
+            room -= len(line)
 
 
 def _whole(piece: bytes) -> bytes:
@@ -140,7 +159,13 @@ def damaged_utf8(lines: Iterable[bytes]) -> bool:
         broken += len(line) - valid
         if broken > POOL_LIMIT:
             break
-    return sound > broken
+    return sound > 4 * broken  # GBK read as UTF-8 is half sound at most, bar a few very short texts
+
+
+def _lines(path: Path) -> Iterator[bytes]:
+    with path.open("rb") as file:
+        for _, line in byte_lines(file, ignore):
+            yield line
 
 
 def read_texts(paths: Sequence[Path], encoding: str | None, ledger: Ledger) -> list[str | Missing]:
@@ -148,11 +173,8 @@ def read_texts(paths: Sequence[Path], encoding: str | None, ledger: Ledger) -> l
     texts = [_read_text(path, encoding) for path in paths]
     failing = [i for i, text in enumerate(texts) if isinstance(text, Missing) and text.kind == UNDECODABLE]
     if not encoding and failing:
-        foreign = [i for i in failing if not damaged_utf8([paths[i].read_bytes()])]
-        pool = Pool(len(foreign))
-        for i in foreign:
-            pool.add(paths[i].read_bytes().splitlines())
-        if codec := pool.vote():
+        foreign = [i for i in failing if not damaged_utf8(_lines(paths[i]))]
+        if codec := vote([partial(_lines, paths[i]) for i in foreign]):
             texts_in_codec = {i: _read_text(paths[i], codec) for i in foreign}
             texts = [texts_in_codec.get(i, text) for i, text in enumerate(texts)]
             _note_vote(len(foreign), len(paths), codec, ledger)
@@ -190,11 +212,7 @@ def file_codecs(paths: Sequence[Path], encoding: str | None, ledger: Ledger) -> 
     foreign = [path for path, codec in own.items() if codec is None]
     if not foreign:
         return {path: codec for path, codec in own.items() if codec}
-    pool = Pool(len(foreign))
-    for path in foreign:
-        with path.open("rb") as file:
-            pool.add(line for _, line in byte_lines(file, ignore))
-    voted = pool.vote()
+    voted = vote([partial(_lines, path) for path in foreign])
     if voted is None:
         raise ValueError(f"{foreign[0]} is no text in any known encoding; name its encoding, or give another file")
     _note_vote(len(foreign), len(paths), voted, ledger)
@@ -217,6 +235,5 @@ def _survey(path: Path) -> str | None:
                 decoder.decode(chunk)
             decoder.decode(b"", final=True)
         except UnicodeDecodeError:
-            file.seek(0)
-            return "utf-8" if damaged_utf8(line for _, line in byte_lines(file, ignore)) else None
+            return "utf-8" if damaged_utf8(_lines(path)) else None
     return codec

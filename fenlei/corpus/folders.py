@@ -20,9 +20,9 @@ ORDER = ("train", "dev", "test", "")
 CLASS_NAMES = ("class", "classes", "label", "labels", "class_names", "label_names")
 LINE_SUFFIXES = (".txt", ".text", ".data", "")
 # Formats that hold text, but not as text.
-PACKED = frozenset(
-    ".parquet .arrow .feather .orc .avro .xlsx .xls .ods .zip .gz .bz2 .xz .zst .7z .rar .tar .tgz "
-    ".npy .npz .db .sqlite .pdf .doc .docx".split()
+PACKED = (
+    *(".parquet", ".arrow", ".feather", ".orc", ".avro", ".xlsx", ".xls", ".ods", ".zip", ".gz", ".bz2", ".xz", ".zst"),
+    *(".7z", ".rar", ".tar", ".tgz", ".npy", ".npz", ".db", ".sqlite", ".pdf", ".doc", ".docx"),
 )
 BYSTANDER = re.compile(r"(readme|licen[cs]e|copying|changelog)([._-].*)?|thumbs\.db|desktop\.ini", re.IGNORECASE)
 

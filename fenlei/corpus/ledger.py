@@ -18,6 +18,7 @@ NOT_TEXT = "not text"
 SKIPPED = frozenset((EMPTY, UNDECODABLE, NO_LABEL, SEVERAL_LABELS, UNPARSABLE, MISSING_CELLS, TOO_LARGE, NOT_TEXT))
 # Kept, but worth knowing.
 RAGGED = "ragged"
+REPAIRED = "repaired"
 DUPLICATE = "duplicate"
 CONFLICT = "conflict"
 LEAK = "leak"
@@ -34,6 +35,7 @@ MEANING = {
     TOO_LARGE: "too large, skipped",
     NOT_TEXT: "no text, skipped",
     RAGGED: "with too many cells, joined",
+    REPAIRED: "repaired",
     DUPLICATE: "copies of an earlier text",
     CONFLICT: "copies of an earlier text under another label",
     LEAK: "texts of dev or test that stand in train",

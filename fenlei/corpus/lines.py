@@ -1,4 +1,4 @@
-"""Lines of a file or a stream in constant memory, in any encoding; a line that cannot be had is named, never guessed."""
+"""Lines of a file or stream in constant memory, in any encoding; a line that cannot be had is named, not guessed."""
 
 from __future__ import annotations
 
@@ -45,8 +45,11 @@ def text_lines(stream: BinaryIO, codec: str, fault: Fault) -> Iterator[tuple[int
 
 
 def _wide_lines(stream: BinaryIO, codec: str, fault: Fault) -> Iterator[tuple[int, str]]:
-    """Lines of UTF-16 and UTF-32, where a line end is several bytes; after a fault nothing is in step any more."""
-    wrapper = io.TextIOWrapper(stream, codec, newline="\n")
+    """Lines of UTF-16 and UTF-32, where a line end is several bytes.
+
+    Halves of surrogate pairs pass the decoder, which would otherwise refuse the sound lines around them as well.
+    """
+    wrapper = io.TextIOWrapper(stream, codec, errors="surrogatepass", newline="\n")
     number = 0
     try:
         while line := wrapper.readline(SIZE_LIMIT):
@@ -55,8 +58,10 @@ def _wide_lines(stream: BinaryIO, codec: str, fault: Fault) -> Iterator[tuple[in
                 while line and not line.endswith("\n"):
                     line = wrapper.readline(SIZE_LIMIT)
                 fault(TOO_LARGE, number, f"line longer than {SIZE_LIMIT:,} characters")
-                continue
-            yield number, line.removeprefix("\ufeff") if number == 1 else line
+            elif any("\ud800" <= c <= "\udfff" for c in set(line)):
+                fault(UNDECODABLE, number, f"not {codec}: half a surrogate pair")
+            else:
+                yield number, line.removeprefix("\ufeff") if number == 1 else line
     except UnicodeDecodeError:
         fault(UNDECODABLE, number + 1, f"not {codec} from here on")
     finally:

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import BinaryIO, cast
 
 from fenlei.corpus.documents import Document, audit
-from fenlei.corpus.encoding import Missing, file_codecs, known, read_texts
+from fenlei.corpus.encoding import Missing, file_codecs, known, mark, read_texts
 from fenlei.corpus.folders import CLASS_NAMES, LINE_SUFFIXES, Folder, Part, check_format
-from fenlei.corpus.ledger import EMPTY, NO_LABEL, Ledger
+from fenlei.corpus.ledger import EMPTY, NO_LABEL, REPAIRED, Ledger
+from fenlei.corpus.lines import strip_line_end, text_lines
 from fenlei.corpus.tables import Table, is_labelled
 
 
@@ -88,7 +89,11 @@ def _read_whole(parts: Sequence[Part], encoding: str | None, ledger: Ledger) -> 
     for part, text in zip(parts, read_texts([part.path for part in parts], encoding, ledger), strict=True):
         if isinstance(text, Missing):
             ledger.add(text.kind, part.name, text.detail)
-        elif not text or text.isspace():
+            continue
+        if "\0" in text:
+            ledger.add(REPAIRED, part.name, f"{text.count(chr(0)):,} NUL bytes taken out")
+            text = text.replace("\0", "")
+        if not text or text.isspace():
             ledger.add(EMPTY, part.name, "no text")
         else:
             documents.append(Document(text.rstrip("\r\n"), part.label, part.name, part.split))
@@ -119,7 +124,7 @@ def read_lines(stream: BinaryIO | str | PathLike[str], encoding: str | None = No
     Raises ValueError naming the line that cannot be decoded or is too long, and FileNotFoundError.
     """
     codec = known(encoding) if encoding else None
-    if isinstance(stream, (str, PathLike)):
+    if isinstance(stream, str | PathLike):
         path = Path(stream)
         with path.open("rb") as file:
             yield from _lines(file, codec or _codec(path), str(path))

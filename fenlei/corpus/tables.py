@@ -92,8 +92,8 @@ class Table:
 
     def _delimited(self, lines: Iterable[Line], delimiter: str) -> Iterator[Document]:
         rows = unquoted_rows(lines, delimiter) if delimiter in UNQUOTED else quoted_rows(lines, delimiter, self.fault)
-        sample, rows = _peek(rows)
-        sample = [cells for _, cells in sample if any(cells)]
+        head, rows = _peek(rows)
+        sample = [cells for _, cells in head if any(cells)]
         if not sample:
             return
         chosen = columns.choose(sample, self.source, DELIMITERS[delimiter])

@@ -117,10 +117,14 @@ class Pooling(nn.Module):
         self.parts = nn.ModuleList(POOLINGS[name](width) for name in names)
         self.width = width * len(names)
 
+    def pools(self) -> list[Pool]:
+        """The parts, in order."""
+        return [part for part in self.parts if isinstance(part, Pool)]
+
     def forward(self, h: Tensor, mask: Tensor) -> Tensor:
         """``h (B, T, W)``, ``mask (B, T)`` to ``(B, self.width)``."""
-        return torch.cat([part(h, mask) for part in self.parts], dim=1)
+        return torch.cat([part(h, mask) for part in self.pools()], dim=1)
 
     def nodes(self, graph: Graph, h: str, mask: str) -> str:
         """The same in ONNX."""
-        return graph.add("Concat", *(part.nodes(graph, h, mask) for part in self.parts), axis=1)
+        return graph.add("Concat", *(part.nodes(graph, h, mask) for part in self.pools()), axis=1)

@@ -21,7 +21,7 @@ class LSTM2(Encoder):
         self.first = Recurrent("lstm", input_size, hidden_size)
         self.second = Recurrent("lstm", hidden_size, hidden_size)
         self.dropout = nn.Dropout(dropout)
-        self.pooling = Last()
+        self.pooling = Last(hidden_size)
         self.width = self.state_width = hidden_size
 
     def states(self, x: Tensor, mask: Tensor) -> Tensor:

@@ -1,0 +1,7 @@
+"""``python -m fenlei`` is the command line."""
+
+import sys
+
+from fenlei.cli import main
+
+sys.exit(main())

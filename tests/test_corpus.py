@@ -1,0 +1,638 @@
+"""corpus: every layout and format in, the right documents out, and nothing lost without a line in the ledger."""
+
+import csv
+import io
+import json
+import os
+from collections import Counter
+from pathlib import Path
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fenlei import corpus
+from fenlei.corpus import Document, Ledger
+
+ZH = [
+    "这间酒店的环境和服务态度都很不错，房间也宽敞",
+    "电池用了两天就坏了，客服的态度还特别差",
+    "昨晚的比赛太精彩了，主队在最后一分钟绝杀对手",
+    "教育部公布今年的高考报名人数，比去年略有增加",
+    "新款手机的屏幕素质很好，拍照效果也令人满意",
+]
+TRADITIONAL = ["這間酒店的環境和服務態度都很不錯，房間也寬敞", "電池用了兩天就壞了，客服的態度還特別差"]
+JAPANESE = ["この映画はとても面白かったです。また見たいと思います。", "電池がすぐに切れてしまい、本当に残念でした。"]
+KOREAN = ["이 영화는 정말 재미있었습니다 다시 보고 싶어요", "배터리가 금방 닳아서 너무 실망했습니다"]
+RUSSIAN = ["Это был очень хороший фильм, мне понравилось", "Батарея быстро разрядилась, я очень разочарован"]
+
+
+def put(path: Path, content: str | bytes, encoding: str = "utf-8") -> Path:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_bytes(content if isinstance(content, bytes) else content.encode(encoding))
+    return path
+
+
+def pairs(documents: list[Document]) -> list[tuple[str, str]]:
+    return [(document.label, document.text) for document in documents]
+
+
+# --- folders ---
+
+
+def test_folder_per_class_at_any_depth_with_splits(tmp_path):
+    put(tmp_path / "train/体育/1.txt", "比赛\n")
+    put(tmp_path / "train/文艺/书/2.txt", "小说")
+    put(tmp_path / "validation/体育/3.txt", "球")
+    put(tmp_path / "test/体育/4", "门\r\n")
+    put(tmp_path / ".git/x/5.txt", "hidden")
+    put(tmp_path / "README.md", "about")
+    documents, ledger = corpus.read(tmp_path)
+    assert documents == [
+        Document("比赛", "体育", "train/体育/1.txt", "train"),
+        Document("小说", "书", "train/文艺/书/2.txt", "train"),
+        Document("球", "体育", "validation/体育/3.txt", "dev"),
+        Document("门", "体育", "test/体育/4", "test"),
+    ]
+    assert ledger.counts == {}
+
+
+def test_folder_around_the_data_is_seen_through(tmp_path):
+    put(tmp_path / "archive/train/a/1.txt", "x")
+    put(tmp_path / "archive/test/a/1.txt", "y")
+    documents, _ = corpus.read(tmp_path)
+    assert [document.split for document in documents] == ["train", "test"]
+
+
+def test_class_that_is_called_test_is_a_class_when_the_others_are(tmp_path):
+    for name in ("test", "sport", "news"):
+        put(tmp_path / name / "1.txt", f"about {name}")
+        put(tmp_path / name / "2.txt", f"more {name}")
+    documents, ledger = corpus.read(tmp_path)
+    assert Counter(document.label for document in documents) == {"test": 2, "sport": 2, "news": 2}
+    assert {document.split for document in documents} == {""}
+    assert "'test' was read as a class" in ledger.notes[0]
+
+
+def test_file_beside_class_folders_has_no_label(tmp_path):
+    put(tmp_path / "a/1.txt", "x")
+    put(tmp_path / "b/readme.txt", "a read-me")
+    put(tmp_path / "b/2.txt", "y")
+    put(tmp_path / "stray.txt", "z")
+    documents, ledger = corpus.read(tmp_path)
+    assert pairs(documents) == [("a", "x"), ("b", "y")]
+    assert [entry[:2] for entry in ledger.entries] == [("no label", "stray.txt")]
+
+
+def test_split_files_by_name_and_class_txt(tmp_path):
+    put(tmp_path / "class.txt", "finance\nrealty\nstocks\n")
+    put(tmp_path / "train.txt", "词汇阅读是关键\t0\n中国人民公安大学\t2\n")
+    put(tmp_path / "dev.txt", "体验倚天屠龙记\t1\n")
+    put(tmp_path / "test.txt", "同步首秀\t2\n")
+    put(tmp_path / "vocab.bin", b"\x01\0")
+    documents, ledger = corpus.read(tmp_path)
+    assert [(document.label, document.split) for document in documents] == [
+        ("finance", "train"),
+        ("stocks", "train"),
+        ("realty", "dev"),
+        ("stocks", "test"),
+    ]
+    assert "class.txt names the classes: 0 is 'finance'." in ledger.notes
+    assert any("vocab.bin" in note for note in ledger.notes)
+
+
+def test_class_txt_counts_from_one_or_is_left_alone(tmp_path):
+    put(tmp_path / "classes.txt", "World\nSports\n")
+    train = put(tmp_path / "train.csv", '"2","Fight"\n"1","Vote, again"\n')
+    assert pairs(corpus.read(train)[0]) == [("Sports", "Fight"), ("World", "Vote, again")]
+    put(train, "7,Fight\n1,Vote\n")
+    documents, ledger = corpus.read(train)
+    assert {document.label for document in documents} == {"7", "1"}
+    assert "do not fit" in ledger.notes[-1]
+
+
+def test_split_names_are_words_of_the_file_name(tmp_path):
+    for name in ("cnews.train.txt", "cnews.val.txt", "oos_train.txt"):
+        put(tmp_path / name, f"a\ttext of {name}\nb\tsecond in {name}\n")
+    documents, _ = corpus.read(tmp_path)
+    assert {document.source.split(":")[0]: document.split for document in documents} == {
+        "cnews.train.txt": "train",
+        "oos_train.txt": "train",
+        "cnews.val.txt": "dev",
+    }
+
+
+def test_test_file_without_labels_is_listed_not_fatal(tmp_path):
+    put(tmp_path / "train.csv", "id,text,label\n1,good,p\n2,bad,n\n")
+    put(tmp_path / "test.csv", "id,text\n" + "".join(f"{i},unknown {i}\n" for i in range(30)))
+    documents, ledger = corpus.read(tmp_path)
+    assert pairs(documents) == [("p", "good"), ("n", "bad")]
+    assert ledger.entries[0].kind == "no label"
+    assert ledger.entries[0].source == "test.csv"
+
+
+def test_file_per_class(tmp_path):
+    put(tmp_path / "sports.txt", "a match, a goal\n\nanother, match\n")
+    put(tmp_path / "test.txt", "this is, a class\n")
+    documents, ledger = corpus.read(tmp_path)
+    assert pairs(documents) == [
+        ("sports", "a match, a goal"),
+        ("sports", "another, match"),
+        ("test", "this is, a class"),
+    ]
+    assert documents[1].source == "sports.txt:3"
+    assert ledger.counts == {"empty": 1}
+    assert "One file per class" in ledger.notes[0]
+
+
+def test_split_folders_of_tables_and_of_class_files(tmp_path):
+    put(tmp_path / "train/part-0.jsonl", '{"text": "x", "label": "a"}\n')
+    put(tmp_path / "train/part-1.jsonl", '{"text": "y", "label": "b"}\n')
+    put(tmp_path / "dev/a.txt", "z\n")
+    put(tmp_path / "dev/b.txt", "w\n")
+    documents, _ = corpus.read(tmp_path)
+    assert [(d.label, d.text, d.split) for d in documents] == [
+        ("a", "x", "train"),
+        ("b", "y", "train"),
+        ("a", "z", "dev"),
+        ("b", "w", "dev"),
+    ]
+
+
+def test_links_in_circles_end(tmp_path):
+    put(tmp_path / "a/1.txt", "x")
+    put(tmp_path / "b/2.txt", "y")
+    (tmp_path / "a/again").symlink_to(tmp_path)
+    documents, _ = corpus.read(tmp_path)
+    assert ("a", "x") in pairs(documents)
+    assert len(documents) < 10
+
+
+def test_folder_name_that_is_not_utf8_is_read_as_gb18030(tmp_path):
+    raw = bytes(tmp_path) + b"/" + "体育".encode("gbk")
+    try:
+        os.mkdir(raw)
+    except OSError:
+        pytest.skip("this file system holds UTF-8 names only")
+    with open(raw + b"/1.txt", "wb") as file:
+        file.write("比赛".encode())
+    put(tmp_path / "other/1.txt", "x")
+    documents, ledger = corpus.read(tmp_path)
+    assert ("体育", "比赛") in pairs(documents)
+    assert ledger.notes == ["File names that are not UTF-8 were read as gb18030."]
+
+
+@pytest.mark.parametrize(
+    ("files", "message"),
+    [
+        ({}, "it is empty"),
+        ({"1.txt": "x", "2.txt": "y"}, "numbered documents without labels"),
+        ({"a/1.txt": "  \n"}, r"empty: no text"),
+        ({"train.parquet": "PAR1"}, r"\.parquet files are not read"),
+    ],
+)
+def test_folder_without_documents_is_refused(tmp_path, files, message):
+    for name, content in files.items():
+        put(tmp_path / name, content)
+    with pytest.raises(ValueError, match=message):
+        corpus.read(tmp_path)
+
+
+def test_no_such_path(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no such file or folder"):
+        corpus.read(tmp_path / "gone")
+
+
+# --- tables ---
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.tsv", "pos\tgood film\nneg\tbad film\n"),
+        ("a.tsv", "good film\tpos\r\nbad film\tneg\r\n"),
+        ("a.tsv", "label\ttext\npos\tgood film\nneg\tbad film"),
+        ("a.txt", "pos\tgood film\nneg\tbad film\n"),
+        ("a.csv", "pos,good film\nneg,bad film\n"),
+        ("a.csv", "\ufeffreview;label\ngood film;pos\nbad film;neg\n"),
+        ("a.csv", "内容,标签\ngood film,pos\nbad film,neg\n"),
+        ("a.csv", ",Title,Content,Category\n0,x,good film,pos\n1,y,bad film,neg\n"),
+        ("a.csv", '"pos","good film"\n"neg","bad film"\n'),
+        ("a.data", "6551_!_pos_!_good film\n6552_!_neg_!_bad film\n"),
+        ("a.jsonl", '{"text": "good film", "label": "pos"}\n{"label": "neg", "text": "bad film"}\n'),
+        ("a.ndjson", '{"sentence": "good film", "target": "pos"}\n{"sentence": "bad film", "target": "neg"}\n'),
+        ("a.json", '{"x1": "good film", "y1": "pos"}\n{"x1": "bad film", "y1": "neg"}\n'),
+        ("a.txt", '{"text": "good film", "label": "pos"}\n{"text": "bad film", "label": "neg"}\n'),
+        ("a.txt", "__label__pos good film\n__label__neg bad film\n"),
+        ("a", "__label__pos\tgood film\n__label__neg\tbad film\n"),
+    ],
+)
+def test_every_format_gives_the_same_documents(tmp_path, name, content):
+    documents, ledger = corpus.read(put(tmp_path / name, content))
+    assert pairs(documents) == [("pos", "good film"), ("neg", "bad film")]
+    assert not ledger.entries
+    assert ledger.notes
+    assert ledger.notes[0].startswith(f"{name}: ")
+    line = next(i for i, row in enumerate(content.splitlines(), 1) if "good" in row)
+    assert documents[0].source == f"{name}:{line}"
+    assert documents[0].split == ""
+
+
+def test_columns_come_from_content_when_no_name_helps(tmp_path):
+    rows = [f"{1000 + i}\t{('pos', 'neg', 'neu')[i % 3]}\tthe film number {i} was a film\n" for i in range(60)]
+    documents, ledger = corpus.read(put(tmp_path / "a.tsv", "".join(rows)))
+    assert pairs(documents)[:2] == [("pos", "the film number 0 was a film"), ("neg", "the film number 1 was a film")]
+    assert ledger.notes == ["a.tsv: tab-separated, no header; label from column 2, text from column 3."]
+
+
+def test_unknown_header_is_recognised_above_numbers_and_above_recurring_values(tmp_path):
+    numbers = "stimmung\tsatz\n" + "".join(f"{i % 2}\tSatz Nummer {i}\n" for i in range(10))
+    assert len(corpus.read(put(tmp_path / "a.tsv", numbers))[0]) == 10
+    words = "stimmung\tsatz\n" + "".join(f"{'gut' if i % 2 else 'arg'}\tSatz Nummer {i}\n" for i in range(30))
+    assert {document.label for document in corpus.read(put(tmp_path / "b.tsv", words))[0]} == {"gut", "arg"}
+
+
+def test_data_sorted_by_class_keeps_its_label_column(tmp_path):
+    rows = [f"{'a' if i < 1500 else 'b'}\t{'same text' if i % 7 == 0 else f'text {i}'}\n" for i in range(3000)]
+    documents, _ = corpus.read(put(tmp_path / "a.tsv", "".join(rows)))
+    assert Counter(document.label for document in documents) == {"a": 1500, "b": 1500}
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "message"),
+    [
+        ("a.csv", "text\nx\ny\n", r"a\.csv has no label column \(columns: 'text'\)"),
+        ("a.csv", "id,body\n" + "".join(f"{i},text {i}\n" for i in range(30)), r"no label column .*'id', 'body'"),
+        ("a.tsv", "1\t2\n3\t4\n", "has no text column"),
+        ("a.txt", "just some prose\nand more of it\n", "no label column"),
+        ("a.csv", "text,label\n", "no documents"),
+        ("a.jsonl", '[{"text": "x", "label": "y"}]\n', "a JSON list, expected one object a line"),
+        ("a.tsv", "", "it is empty"),
+        ("a.tsv", "\n\n", "blank line|no text"),
+        ("a.parquet", "PAR1", r"\.parquet files are not read; give a csv"),
+        ("a.xlsx", "PK", r"\.xlsx files are not read"),
+        ("a.txt", bytes(range(256)) * 8, "is no text"),
+        ("a.csv", b"\x7fELF\x01\0\0\0" * 20, "is no text"),
+    ],
+)
+def test_what_cannot_be_read_is_one_clear_sentence(tmp_path, name, content, message):
+    with pytest.raises(ValueError, match=message) as caught:
+        corpus.read(put(tmp_path / name, content))
+    assert name in str(caught.value)
+    assert "\n" not in str(caught.value)
+
+
+def test_stray_quotes_in_tsv_swallow_nothing(tmp_path):
+    rows = ['pos\t"good film', "neg\tbad film", 'pos\ta 5" disk', '"neg"\tit\'s "bad"']
+    documents, ledger = corpus.read(put(tmp_path / "a.tsv", "\n".join(rows)))
+    assert pairs(documents) == [
+        ("pos", '"good film'),
+        ("neg", "bad film"),
+        ("pos", 'a 5" disk'),
+        ('"neg"', 'it\'s "bad"'),
+    ]
+    assert not ledger.entries
+
+
+def test_csv_quoting_keeps_what_labels_and_texts_hold(tmp_path):
+    stream = io.StringIO()
+    rows = [("a/b", 'say "hi", twice\nand again'), ("c\nd", "tab\there"), ('"q"', "plain")]
+    csv.writer(stream).writerows([("label", "text"), *rows])
+    documents, _ = corpus.read(put(tmp_path / "a.csv", stream.getvalue()))
+    assert pairs(documents) == rows
+    assert [document.source for document in documents] == ["a.csv:2", "a.csv:4", "a.csv:6"]
+
+
+@pytest.mark.parametrize("at", [2, 50, 101])
+def test_unclosed_quote_costs_its_own_line_only_and_is_named(tmp_path, at):
+    rows = ["label,text"] + [f"{'pos' if i % 2 else 'neg'},text number {i}" for i in range(100)]
+    rows[at - 1] = 'pos,"never closed'
+    documents, ledger = corpus.read(put(tmp_path / "a.csv", "\n".join(rows)))
+    assert len(documents) == 99
+    assert ledger.entries == [("unparsable", f"a.csv:{at}", "a quote opens in this line and never closes")]
+
+
+def test_quote_closed_by_a_later_row_is_diagnosed_too(tmp_path):
+    rows = ["label,text", 'pos,"one', "neg,two", 'pos,"three"', "neg,four"]
+    documents, ledger = corpus.read(put(tmp_path / "a.csv", "\n".join(rows)))
+    assert pairs(documents) == [("neg", "two"), ("pos", "three"), ("neg", "four")]
+    assert [entry[:2] for entry in ledger.entries] == [("unparsable", "a.csv:2")]
+
+
+def test_ragged_rows_are_joined_or_listed(tmp_path):
+    content = "pos\tgood\tfilm\nneg\tbad film\npos\n\n\tlost\nneg\t \nneg\tdull film\t\t\nneg\tthe end\n"
+    documents, ledger = corpus.read(put(tmp_path / "a.tsv", content))
+    assert pairs(documents) == [("pos", "good\tfilm"), ("neg", "bad film"), ("neg", "dull film"), ("neg", "the end")]
+    assert [entry[:2] for entry in ledger.entries] == [
+        ("ragged", "a.tsv:1"),
+        ("missing cells", "a.tsv:3"),
+        ("empty", "a.tsv:4"),
+        ("no label", "a.tsv:5"),
+        ("empty", "a.tsv:6"),
+        ("ragged", "a.tsv:7"),
+    ]
+    assert len(documents) + ledger.skipped == content.count("\n")
+
+
+def test_surplus_cells_return_to_a_text_that_is_not_last(tmp_path):
+    content = "text,label\ngood, very good,pos\nbad,neg\n"
+    documents, ledger = corpus.read(put(tmp_path / "a.csv", content))
+    assert pairs(documents) == [("pos", "good, very good"), ("neg", "bad")]
+    assert ledger.counts == {"ragged": 1}
+
+
+def test_json_lines_take_each_value_for_what_it_is(tmp_path):
+    deep = '{"text": "x", "label": ' + "[" * 100_000 + "]" * 100_000 + "}"
+    rows = [
+        '{"text": "a", "label": 1}',
+        '{"text": "b", "label": true}',
+        '{"text": "c", "label": " x/y\\n\\"z\\" "}',
+        '{"text": "d", "label": null}',
+        '{"text": "e", "label": NaN}',
+        '{"text": "f", "label": ["u", "v"]}',
+        '{"text": "g"}',
+        '{"text": null, "label": "x"}',
+        '{"text": 5, "label": "x"}',
+        '{"text": "h", "label": {"x": 1}}',
+        '{"text": "i", "label": "x"',
+        deep,
+        '{"text": "\\ud800 j", "label": 0}',
+    ]
+    documents, ledger = corpus.read(put(tmp_path / "a.jsonl", "\n".join(rows)))
+    assert pairs(documents) == [("1", "a"), ("true", "b"), (' x/y\n"z" ', "c"), ("0", "\ud800 j")]
+    assert {entry.source: entry.kind for entry in ledger.entries} == {
+        "a.jsonl:4": "no label",
+        "a.jsonl:5": "no label",
+        "a.jsonl:6": "several labels",
+        "a.jsonl:7": "no label",
+        "a.jsonl:8": "empty",
+        "a.jsonl:9": "unparsable",
+        "a.jsonl:10": "unparsable",
+        "a.jsonl:11": "unparsable",
+        "a.jsonl:12": "unparsable",
+    }
+    assert "no JSON object: nested too deeply" in [entry.detail for entry in ledger.entries]
+
+
+def test_fasttext_lines_with_none_or_several_labels_are_listed(tmp_path):
+    content = "__label__a one\n__label__a __label__b two\nthree\n__label__b  four \n\n__label__c\n"
+    documents, ledger = corpus.read(put(tmp_path / "a.txt", content))
+    assert pairs(documents) == [("a", "one"), ("b", "four ")]
+    assert [entry[:2] for entry in ledger.entries] == [
+        ("several labels", "a.txt:2"),
+        ("no label", "a.txt:3"),
+        ("empty", "a.txt:5"),
+        ("empty", "a.txt:6"),
+    ]
+
+
+def test_large_cells_are_read_and_too_large_lines_listed(tmp_path):
+    rows = ["label,text", f"pos,{'x' * 12_000_000}", f"neg,{'y' * 17_000_000}", "neg,short"]
+    documents, ledger = corpus.read(put(tmp_path / "a.csv", "\n".join(rows)))
+    assert [(document.label, len(document.text)) for document in documents] == [("pos", 12_000_000), ("neg", 5)]
+    assert [entry[:2] for entry in ledger.entries] == [("too large", "a.csv:3")]
+
+
+ANY = st.characters(codec="utf-8", exclude_characters="\r\0")
+LABELS = st.text(st.characters(categories=["L", "N", "P", "S"], exclude_characters="\ufeff"), min_size=1)
+TEXTS = st.builds("{}x{}".format, st.text(ANY), st.text(ANY))
+
+
+@given(st.lists(st.tuples(LABELS, TEXTS), min_size=1))
+def test_csv_and_jsonl_round_trip(tmp_path_factory, rows):
+    folder = tmp_path_factory.mktemp("rows")
+    stream = io.StringIO()
+    csv.writer(stream).writerows([("label", "text"), *rows])
+    as_csv = put(folder / "a.csv", stream.getvalue())
+    lines = [json.dumps({"label": label, "text": text}) for label, text in rows]
+    as_json = put(folder / "a.jsonl", "\n".join(lines))
+    assert pairs(corpus.read(as_csv)[0]) == rows
+    assert pairs(corpus.read(as_json)[0]) == rows
+
+
+@given(content=st.binary(max_size=300), suffix=st.sampled_from([".csv", ".tsv", ".txt", ".jsonl"]))
+def test_any_bytes_give_documents_or_a_value_error(tmp_path_factory, content, suffix):
+    path = put(tmp_path_factory.mktemp("bytes") / f"a{suffix}", content)
+    try:
+        documents, _ = corpus.read(path)
+    except ValueError:
+        return
+    assert documents
+    assert all(document.label and document.text.strip() for document in documents)
+
+
+# --- encodings ---
+
+
+@pytest.mark.parametrize(
+    ("texts", "encoding"),
+    [
+        (ZH, "gbk"),
+        (ZH, "gb18030"),
+        (ZH, "utf-8"),
+        (ZH, "utf-8-sig"),
+        (ZH, "utf-16"),
+        (ZH, "utf-16-le"),
+        (ZH, "utf-16-be"),
+        (ZH, "utf-32"),
+        (TRADITIONAL, "big5"),
+        (JAPANESE, "shift_jis"),
+        (KOREAN, "euc_kr"),
+        (RUSSIAN, "cp1251"),
+    ],
+)
+def test_every_encoding_comes_out_exactly_from_folder_and_table(tmp_path, texts, encoding):
+    for i, text in enumerate(texts):
+        put(tmp_path / f"folder/c{i % 2}/{i}.txt", text + "\nok\n", encoding)
+    documents, _ = corpus.read(tmp_path / "folder")
+    assert sorted(document.text for document in documents) == sorted(text + "\nok" for text in texts)
+    content = "".join(f"c{i % 2}\t{text}\n" for i, text in enumerate(texts))
+    documents, ledger = corpus.read(put(tmp_path / "a.tsv", content, encoding))
+    assert pairs(documents) == [(f"c{i % 2}", text) for i, text in enumerate(texts)]
+    assert not ledger.entries
+
+
+def test_mixed_folder_votes_once_and_names_what_fails(tmp_path):
+    for i in range(60):
+        put(tmp_path / f"a/{i:02}.txt", f"{ZH[i % 5]}，第{i}篇", ("gbk", "utf-8", "utf-16")[i % 3])
+    put(tmp_path / "b/cut.txt", ZH[0].encode("gbk")[:-1])
+    put(tmp_path / "b/damaged.txt", ZH[0].encode()[:-1])
+    put(tmp_path / "b/rare.txt", "㐀𠮷镕" + ZH[1], "gb18030")
+    put(tmp_path / "b/image.png", b"\x89PNG\r\n\x1a\n\0\0\0\rIHDR\x01\x02")
+    put(tmp_path / "b/padded.txt", ZH[2].encode("gbk") + b"\0" * 50)
+    documents, ledger = corpus.read(tmp_path)
+    by_source = {document.source: document.text for document in documents}
+    assert all(by_source[f"a/{i:02}.txt"] == f"{ZH[i % 5]}，第{i}篇" for i in range(60))
+    assert by_source["b/rare.txt"] == "㐀𠮷镕" + ZH[1]
+    assert by_source["b/padded.txt"] == ZH[2]
+    assert {entry.source: entry.kind for entry in ledger.entries} == {
+        "b/cut.txt": "undecodable",
+        "b/damaged.txt": "undecodable",
+        "b/image.png": "not text",
+        "b/padded.txt": "repaired",
+    }
+    assert "23 of 65 files are not UTF-8: read as gb18030." in ledger.notes
+    assert any("could not be decoded" in note for note in ledger.notes)
+
+
+def test_a_bad_line_in_a_table_is_named_and_the_rest_kept(tmp_path):
+    rows = [f"c{i % 2}\t{ZH[i % 5]}{i}".encode() for i in range(50)]
+    rows[20] = b"c0\t\xff\xfe\xb0\xa1"
+    documents, ledger = corpus.read(put(tmp_path / "a.tsv", b"\n".join(rows)))
+    assert len(documents) == 49
+    assert [entry[:2] for entry in ledger.entries] == [("undecodable", "a.tsv:21")]
+
+
+def test_forced_encoding_is_strict(tmp_path):
+    path = put(tmp_path / "a.tsv", "".join(f"c\t{text}\n" for text in TRADITIONAL), "big5")
+    assert corpus.read(path, encoding="big5")[0][0].text == TRADITIONAL[0]
+    with pytest.raises(ValueError, match=r"a\.tsv:1 \(undecodable: not utf-8"):
+        corpus.read(path, encoding="utf-8")
+    with pytest.raises(ValueError, match="unknown encoding 'klingon', expected a name such as"):
+        corpus.read(path, encoding="klingon")
+    with pytest.raises(ValueError, match="unknown encoding 'hex'"):
+        corpus.read(path, encoding="hex")
+
+
+# --- copies, splits ---
+
+COPIES = [
+    Document("x", "a", "1", "train"),
+    Document("x", "a", "2", "train"),
+    Document("y", "a", "3", "train"),
+    Document("y", "b", "4", "train"),
+    Document("z", "b", "5", "train"),
+    Document("z", "b", "6", "dev"),
+]
+
+
+def test_read_counts_copies_conflicts_and_leaks_and_keeps_them(tmp_path):
+    put(tmp_path / "train.tsv", "a\tfirst\na\tfirst\na\tsecond\nb\tsecond\nA\tthird\n")
+    put(tmp_path / "test.tsv", "b\tfourth\nA\tthird\n")
+    documents, ledger = corpus.read(tmp_path)
+    assert len(documents) == 7
+    assert ledger.entries == [
+        ("duplicate", "train.tsv:2", "train.tsv:1"),
+        ("conflict", "train.tsv:4", "train.tsv:3"),
+        ("leak", "test.tsv:2", "train.tsv:5"),
+    ]
+    assert ledger.skipped == 0
+    assert "'A', 'a' differ only by case" in ledger.notes[-1]
+
+
+def test_deduplicate_keeps_one_copy_and_no_contradiction():
+    ledger = Ledger()
+    kept = corpus.deduplicate(COPIES, ledger)
+    assert [document.source for document in kept] == ["1", "5"]
+    assert ledger.entries == [
+        ("dropped", "2", "1"),
+        ("dropped", "3", "labels 'a' and 'b'"),
+        ("dropped", "4", "labels 'a' and 'b'"),
+        ("dropped", "6", "5"),
+    ]
+
+
+def test_split_dev_is_stratified_and_seeded():
+    documents = [Document(f"text {i}", "rare" if i % 10 == 0 else "often", str(i)) for i in range(1000)]
+    train, dev = corpus.split_dev(documents, 0.1, seed=3)
+    assert Counter(document.label for document in dev) == {"often": 90, "rare": 10}
+    assert (train, dev) == corpus.split_dev(documents, 0.1, seed=3)
+    assert dev != corpus.split_dev(documents, 0.1, seed=4)[1]
+    assert [int(document.source) for document in train] == sorted(int(document.source) for document in train)
+
+
+def test_split_dev_of_thousands_of_small_classes_keeps_its_size():
+    documents = [Document(f"{label} {i}", str(label), "") for label in range(2000) for i in range(2)]
+    train, dev = corpus.split_dev(documents, 0.1)
+    assert len(dev) == 400
+    assert len({document.label for document in train}) == 2000
+
+
+@given(
+    st.lists(st.tuples(st.sampled_from("abcdefgh"), st.sampled_from("xyz"))), st.floats(0.01, 0.99), st.integers(0, 9)
+)
+def test_split_dev_never_parts_copies_nor_empties_a_class(rows, fraction, seed):
+    documents = [Document(text, label, "") for text, label in rows]
+    train, dev = corpus.split_dev(documents, fraction, seed)
+    assert Counter(train) + Counter(dev) == Counter(documents)
+    assert not {document.text for document in train} & {document.text for document in dev}
+    if len({document.text for document in documents}) == len(documents):
+        assert {document.label for document in train} == {document.label for document in documents}
+
+
+@pytest.mark.parametrize("fraction", [0, 1, -0.1, float("nan")])
+def test_split_dev_refuses_other_fractions(fraction):
+    with pytest.raises(ValueError, match="expected a number between 0 and 1"):
+        corpus.split_dev(COPIES, fraction)
+
+
+# --- ledger ---
+
+
+def test_ledger_counts_sums_up_and_survives_json():
+    ledger = Ledger()
+    for i in range(1200):
+        ledger.add("empty", f"a.tsv:{i}", "no text")
+    ledger.add("ragged", "b\x1b[31m.tsv:1", "3 cells, expected 2")
+    ledger.note("Decided.")
+    ledger.note("Decided.")
+    assert ledger.counts == {"empty": 1200, "ragged": 1}
+    assert ledger.skipped == 1200
+    assert ledger.summary() == [
+        "Decided.",
+        "1,200 without text, skipped: a.tsv:0, a.tsv:1, a.tsv:2, ...",
+        r"1 with too many cells, joined: b\x1b[31m.tsv:1",
+    ]
+    again = Ledger.from_json(ledger.to_json())
+    assert (again.entries, again.notes, again.counts) == (ledger.entries, ledger.notes, ledger.counts)
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"notes": [], "entries": [1]}', "[" * 100_000])
+def test_ledger_refuses_other_json(text):
+    with pytest.raises(ValueError, match="no ledger: expected the JSON"):
+        Ledger.from_json(text)
+
+
+# --- lines ---
+
+
+def test_read_lines_strips_only_line_ends():
+    stream = io.BytesIO("\ufeff a \r\n\nb\u2028c\x0b\rd\n\u3000\n e".encode())
+    assert list(corpus.read_lines(stream)) == [" a ", "", "b\u2028c\x0b\rd", "\u3000", " e"]
+
+
+@pytest.mark.parametrize("encoding", ["gbk", "utf-16", "utf-8", "utf-32"])
+def test_read_lines_of_a_file_in_any_encoding(tmp_path, encoding):
+    path = put(tmp_path / "a.txt", "\n".join(ZH), encoding)
+    assert list(corpus.read_lines(path)) == ZH
+    assert list(corpus.read_lines(str(path), encoding)) == ZH
+    with path.open("rb") as stream:
+        assert list(corpus.read_lines(stream, encoding)) == ZH
+        assert not stream.closed
+
+
+def test_read_lines_is_lazy_and_leaves_the_stream_open():
+    stream = io.BytesIO(b"one\ntwo\n\xff\n")
+    lines = corpus.read_lines(stream)
+    assert next(lines) == "one"
+    assert next(lines) == "two"
+    with pytest.raises(ValueError, match=r"line 3 of the input cannot be read: not utf-8 at byte 1"):
+        next(lines)
+
+
+def test_read_lines_names_the_line_that_is_too_long_or_broken(tmp_path):
+    path = put(tmp_path / "a.txt", b"short\n" + b"x" * 17_000_000 + b"\n")
+    with pytest.raises(ValueError, match=r"line 2 of .*a\.txt cannot be read: line longer than"):
+        list(corpus.read_lines(path))
+    with pytest.raises(ValueError, match=r"line 2 .* not utf-16"):
+        list(corpus.read_lines(io.BytesIO("\ufeffa\n".encode("utf-16-le") + b"\x00\xd8\n\x00")))
+    with pytest.raises(ValueError, match=r"line 2 .* not utf-16 from here on"):
+        list(corpus.read_lines(io.BytesIO("\ufeffa\nb".encode("utf-16-le") + b"x")))
+    with pytest.raises(FileNotFoundError):
+        list(corpus.read_lines(tmp_path / "gone"))
+
+
+@given(st.lists(st.text(st.characters(codec="utf-8", exclude_characters="\r\n"))))
+def test_read_lines_gives_one_text_a_line(lines):
+    stream = io.BytesIO("".join(line + "\n" for line in ["", *lines]).encode())
+    assert list(corpus.read_lines(stream)) == ["", *lines]
