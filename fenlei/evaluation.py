@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -18,7 +19,12 @@ def evaluate(true: Sequence[str], predicted: Sequence[str], labels: Sequence[str
         raise ValueError("there is nothing to evaluate: no documents with labels")
     present = set(true) | set(predicted)
     names = [label for label in labels if label in present] + sorted(set(true) - set(labels))
-    precision, recall, f1, support = precision_recall_fscore_support(true, predicted, labels=names, zero_division=0.0)
+    with warnings.catch_warnings():  # one class alone is a result like any other
+        warnings.filterwarnings("ignore", "A single label was found", UserWarning)
+        precision, recall, f1, support = precision_recall_fscore_support(
+            true, predicted, labels=names, zero_division=0.0
+        )
+        confusion = confusion_matrix(true, predicted, labels=names).tolist()
     classes = {
         name: {
             "precision": float(precision[i]),
@@ -33,5 +39,5 @@ def evaluate(true: Sequence[str], predicted: Sequence[str], labels: Sequence[str
         "macro_f1": float(f1.mean()),
         "n": len(true),
         "classes": classes,
-        "confusion": {"labels": names, "rows": confusion_matrix(true, predicted, labels=names).tolist()},
+        "confusion": {"labels": names, "rows": confusion},
     }

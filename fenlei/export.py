@@ -10,7 +10,7 @@ import torch
 
 from fenlei.layers.graph import Graph
 from fenlei.models import Classifier
-from fenlei.pipeline import Array, Arrays
+from fenlei.pipeline import Array, Arrays, Encoded, Ragged
 
 SHAPES = ((1, 1), (1, 7), (3, 1), (5, 13), (16, 40))  # batch and steps at which the graph is held against the model
 TOLERANCE = 1e-5
@@ -38,7 +38,7 @@ def check(model: Classifier, session: onnxruntime.InferenceSession, arrays: Arra
     answer = session.run(["probabilities"], {name: array for name, array in arrays.items() if name in wanted})[0]
     worst = float(np.abs(answer - expected).max())
     if not worst <= TOLERANCE:
-        shape = arrays["lengths"].shape[0], int(arrays["lengths"].max())
+        shape = arrays["ids"].shape
         raise ArithmeticError(f"the exported graph differs from the model by {worst:.2g} at shape {shape}")
     return worst
 
@@ -54,15 +54,23 @@ def probabilities(model: Classifier, arrays: Arrays) -> Array:
 def example(
     model: Classifier, stream_sizes: Mapping[str, int], batch: int, steps: int, rng: np.random.Generator
 ) -> Arrays:
-    """Random ids in rows of different lengths, the first row full."""
+    """Random ids in documents of different lengths, the first of ``steps``, in sentences if the model reads them."""
     lengths = rng.integers(1, steps + 1, batch)
     lengths[0] = steps
-    inside = np.arange(steps) < lengths[:, None]
-    arrays: Arrays = {
-        name: np.where(inside, rng.integers(1, max(size, 2), (batch, steps)), 0) for name, size in stream_sizes.items()
-    }
-    arrays["lengths"] = lengths
+    offsets = np.concatenate([[0], np.cumsum(lengths)])
+    columns = {name: Ragged(rng.integers(1, max(size, 2), offsets[-1]), offsets) for name, size in stream_sizes.items()}
+    by_sentence = model.encoder is not None and model.encoder.reads_sentences
+    sentences = Ragged.join([_cut(length, rng) for length in lengths]) if by_sentence else None
+    arrays = Encoded(columns, sentences=sentences).batch(np.arange(batch))
     if model.wide is not None:
+        inside = np.arange(steps) < lengths[:, None]
         arrays["ngrams"] = rng.integers(0, len(model.wide.weight), (batch, 3 * steps))
         arrays["ngram_values"] = rng.random((batch, 3 * steps), np.float32) * inside.repeat(3, axis=1)
     return arrays
+
+
+def _cut(length: int, rng: np.random.Generator) -> Ragged:
+    """A document of ``length`` tokens in sentences of different lengths: one row of their lengths."""
+    ends = np.flatnonzero(rng.random(length - 1) < 0.2) + 1
+    lengths = np.diff(np.concatenate([[0], ends, [length]]))
+    return Ragged(lengths, np.array([0, len(lengths)]))

@@ -20,7 +20,7 @@ from fenlei.evaluation import evaluate
 from fenlei.export import export
 from fenlei.layers.wide import WideTable
 from fenlei.linear import Linear
-from fenlei.models import Classifier, build
+from fenlei.models import ENCODERS, Classifier, build
 from fenlei.ngrams import most_frequent
 from fenlei.pipeline import Pipeline, chunks
 from fenlei.recipe import Recipe
@@ -37,11 +37,13 @@ STREAMS_OF = {
     "chars": ("bigrams", "covering_words"),
     "words": ("bigrams", "prefixes", "suffixes"),
     "jieba": ("bigrams",),
+    "spaces": ("bigrams",),
 }
 VIEWS_OF = {
     "chars": (("chars", 3), ("jieba", 2)),
-    "words": (("chars", 5), ("words", 2)),
-    "jieba": (("chars", 3), ("jieba", 2)),
+    "words": (("chars", 5), ("tokens", 2)),
+    "jieba": (("chars", 3), ("tokens", 2)),
+    "spaces": (("chars", 3), ("tokens", 2)),
 }
 LINEAR_CELLS = 200_000_000  # n-grams times classes: 800 MB of weights while fitting
 
@@ -93,7 +95,7 @@ def learn(train: Labelled, dev: Labelled, recipe: Recipe, watch: Watch, ledger: 
         model = _build(recipe, pipeline, len(labels), baseline)
         history = _train(model, data, recipe, watch)
         _blend(model, data, recipe, baseline, watch)
-    bundle = assemble(model, pipeline, recipe, labels, ledger or {})
+        bundle = assemble(model, pipeline, recipe, labels, ledger or {})
     bundle.scores = score(bundle, dev, baseline, history, time.perf_counter() - began)
     return bundle
 
@@ -103,7 +105,7 @@ def classes_of(labels: Iterable[str]) -> list[str]:
     classes = sorted(set(labels))
     if len(classes) < 2:
         only = f"only {classes[0]!r}" if classes else "none"
-        raise ValueError(f"a classifier needs documents of at least two classes, the training data has {only}")
+        raise ValueError(f"a classifier needs documents of more than one class, the training data has {only}")
     return classes
 
 
@@ -144,7 +146,9 @@ def build_pipeline(texts: Sequence[str], recipe: Recipe, classes: int) -> Pipeli
     if recipe.wide and classes <= linear.MOST_CLASSES:
         size = min(recipe.ngram_max_size, LINEAR_CELLS // classes)
         wide = Wide.build(batches(texts, tokenizer), VIEWS_OF[recipe.tokenizer], recipe.ngram_min_count, size)
-    return Pipeline(tokenizer, vocab, tables, wide, recipe.max_length)
+    encoder = ENCODERS.get(recipe.model or "")
+    sentence_length = recipe.sentence_length if encoder is not None and encoder.reads_sentences else 0
+    return Pipeline(tokenizer, vocab, tables, wide, recipe.max_length, sentence_length)
 
 
 def batches(texts: Sequence[str], tokenizer: Tokenizer) -> Iterable[TokenBatch]:
@@ -162,7 +166,8 @@ def _known_only(dev: Labelled, labels: list[str], watch: Watch) -> Labelled:
         watch(Note(f"{len(dev.labels) - len(kept)} dev documents have labels that training does not: left out"))
     if not kept:
         raise ValueError("no dev document has a label that the training data knows")
-    return Labelled([dev.texts[place] for place in kept], [dev.labels[place] for place in kept])
+    weights = None if dev.weights is None else dev.weights[kept]
+    return Labelled([dev.texts[place] for place in kept], [dev.labels[place] for place in kept], weights)
 
 
 def _sizes(pipeline: Pipeline) -> str:
@@ -194,6 +199,7 @@ def fit_linear(data: Data, pipeline: Pipeline, watch: Watch) -> Linear | None:
         columns=len(pipeline.wide),
         classes=len(data.labels),
         weights=data.train.weights,
+        dev_weights=data.dev.weights,
         threads=torch.get_num_threads(),
     )
     found = f"dev accuracy {fitted.dev_accuracy:.4f}, {fitted.seconds:.0f} s"
@@ -211,6 +217,7 @@ def _build(recipe: Recipe, pipeline: Pipeline, classes: int, baseline: Linear | 
         classes=classes,
         embedding=recipe.embedding,
         embedding_size=recipe.embedding_size,
+        embedding_options=recipe.embedding_options,
         dropout=recipe.dropout,
         embedding_dropout=recipe.embedding_dropout,
         options=recipe.options,
@@ -223,7 +230,7 @@ def _train(model: Classifier, data: Data, recipe: Recipe, watch: Watch) -> list[
     history: list[Epoch] = []
     if model.encoder is None:
         return history
-    if recipe.pretrain_epochs and model.encoder.state_width:
+    if recipe.pretrain_epochs and model.encoder.state_width and data.tokens:
         losses = pretraining.pretrain(model, data.train.encoded, data.tokens, recipe, watch)
         watch(Note(f"hidden tokens guessed: loss {losses[0]:.3f} in the first epoch, {losses[-1]:.3f} in the last"))
     try:
@@ -241,7 +248,7 @@ def _blend(model: Classifier, data: Data, recipe: Recipe, baseline: Linear | Non
     """Set the scales of both branches: together they make dev likeliest."""
     deep = [] if model.encoder is None else [training.predict(model, data.dev.encoded, recipe)]
     wide = [] if baseline is None else [baseline.scores(data.dev.encoded)]
-    scales = linear.blend(deep + wide, data.dev.targets)
+    scales = linear.blend(deep + wide, data.dev.targets, data.dev.weights)
     model.scales[:] = torch.tensor([scales[0] if deep else 0.0, scales[-1] if wide else 0.0])
     if deep and wide:
         watch(Note(f"the bundle uses both: logits = {scales[0]:.2f} x recurrent + {scales[1]:.2f} x linear"))
@@ -256,7 +263,12 @@ def assemble(
         vocab=pipeline.vocab.items(),
         pipeline=pipeline.settings(),
         tables=pipeline.tables(),
-        model={"name": recipe.model, "options": dict(recipe.options), "embedding": recipe.embedding},
+        model={
+            "name": recipe.model,
+            "options": dict(recipe.options),
+            "embedding": recipe.embedding,
+            "embedding_options": dict(recipe.embedding_options),
+        },
         weights={name: value.numpy() for name, value in model.state_dict().items()},
         graph=export(model, pipeline.stream_sizes()),
         recipe=recipe.to_json(),
@@ -278,7 +290,6 @@ def score(
         "dev": evaluate(dev.labels, predicted, bundle.labels),
         "linear": None if baseline is None else {"accuracy": baseline.dev_accuracy, "cost": baseline.cost},
         "epochs": [vars(epoch) for epoch in history],
-        "train_documents": None,
         "seconds": round(seconds, 1),
     }
 

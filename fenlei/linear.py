@@ -55,6 +55,7 @@ def fit(
     columns: int,
     classes: int,
     weights: Floats | None = None,
+    dev_weights: Floats | None = None,
     costs: Sequence[float] = COSTS,
     threads: int = 1,
 ) -> Linear:
@@ -67,7 +68,8 @@ def fit(
     x, dev_x = matrix(train, columns).astype(np.float64), matrix(dev, columns)
     with ThreadPoolExecutor(threads) as pool:  # liblinear lets go of the interpreter lock
         fits = list(pool.map(lambda cost: _fit_one(x, targets, classes, cost, weights), costs))
-    accuracies = [float(np.mean(np.argmax(dev_x @ w + b, axis=1) == dev_targets)) for w, b in fits]
+    right = [np.argmax(dev_x @ w + b, axis=1) == dev_targets for w, b in fits]
+    accuracies = [float(np.average(each, weights=dev_weights)) for each in right]
     best = int(np.argmax(accuracies))
     return Linear(*fits[best], costs[best], accuracies[best], time.perf_counter() - began)
 
@@ -94,7 +96,7 @@ def _fit_one(
     return weight, bias
 
 
-def blend(branches: Sequence[Floats], targets: Ints) -> npt.NDArray[np.float64]:
+def blend(branches: Sequence[Floats], targets: Ints, weights: Floats | None = None) -> npt.NDArray[np.float64]:
     """One scale a branch, none negative, that make ``softmax(sum_k scale_k * logits_k)`` likeliest on held-out data.
 
     A convex problem of one or two numbers: temperature scaling (Guo et al. 2017) and stacking (Wolpert 1992) at once.
@@ -105,7 +107,8 @@ def blend(branches: Sequence[Floats], targets: Ints) -> npt.NDArray[np.float64]:
     def loss(scales: npt.NDArray[np.float64]) -> tuple[float, npt.NDArray[np.float64]]:
         logs = log_softmax(np.tensordot(scales, stacked, 1), axis=1)
         slope = (np.exp(logs) * stacked).sum(2) - chosen
-        return float(-logs[np.arange(len(targets)), targets].mean()), slope.mean(1)
+        likelihoods = logs[np.arange(len(targets)), targets]
+        return -float(np.average(likelihoods, weights=weights)), np.average(slope, axis=1, weights=weights)
 
     result = scipy.optimize.minimize(
         loss, np.ones(len(branches)), jac=True, bounds=[(0.0, 20.0)] * len(branches), method="L-BFGS-B"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import islice
+from itertools import chain, islice
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,12 +12,14 @@ import numpy.typing as npt
 
 from fenlei.ngrams import NgramTable
 from fenlei.streams import STREAMS, TokenBatch
-from fenlei.text import Tokenizer, normalize, tokenize
+from fenlei.text import Tokenizer, normalize, sentences, tokenize
 from fenlei.vocab import RESERVED, UNK, Vocab
 from fenlei.wide import Wide
 
 Array = npt.NDArray[Any]
 Arrays = dict[str, Array]
+
+WIDE = ("ngrams", "ngram_values")  # the wide branch's columns: one row a document whatever its sentences
 
 CHUNK_TEXTS = 4096  # texts cut and looked up together: bounds the memory of any stream of texts
 CHUNK_CHARACTERS = 1_000_000
@@ -36,11 +38,18 @@ class Ragged(NamedTuple):
 
     def pad(self, rows: npt.NDArray[np.int64]) -> Array:
         """The named rows as one array ``(len(rows), longest)``, filled with zeros."""
-        lengths = self.lengths[rows]
+        return self._fill(self.offsets[rows], self.lengths[rows])
+
+    def fold(self, rows: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Array:
+        """The named rows, each in parts of ``lengths (len(rows), S)``: ``(len(rows), S, longest)``, zeros elsewhere."""
+        return self._fill(self.offsets[rows][:, None] + np.cumsum(lengths, axis=1) - lengths, lengths)
+
+    def _fill(self, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Array:
+        """The runs of values that begin at ``starts (...)``: ``(..., longest)``, filled with zeros."""
         step = np.arange(int(lengths.max()))
-        place = self.offsets[rows][:, None] + step
-        inside = step < lengths[:, None]
-        return np.where(inside, self.values[np.where(inside, place, 0)], self.values.dtype.type(0))
+        inside = step < lengths[..., None]
+        place = np.where(inside, starts[..., None] + step, 0)
+        return np.where(inside, self.values[place], self.values.dtype.type(0))
 
     @classmethod
     def join(cls, parts: Sequence[Ragged]) -> Ragged:
@@ -53,10 +62,14 @@ class Ragged(NamedTuple):
 
 @dataclass(frozen=True)
 class Encoded:
-    """Documents as numbers, not yet padded: one ``Ragged`` a name. ``shortened`` counts texts cut at ``max_length``."""
+    """Documents as numbers, not yet padded: one ``Ragged`` a name. ``shortened`` counts texts cut at ``max_length``.
+
+    Where documents are cut into sentences, ``sentences`` holds the lengths of each document's sentences, 1 or more.
+    """
 
     columns: dict[str, Ragged]
     shortened: int = 0
+    sentences: Ragged | None = None
 
     def __len__(self) -> int:
         return len(self.columns["ids"].offsets) - 1
@@ -66,17 +79,31 @@ class Encoded:
         """Tokens of each document, ``(B,)``, at least 1."""
         return self.columns["ids"].lengths
 
+    @property
+    def sizes(self) -> npt.NDArray[np.int64]:
+        """Positions that each document takes in a batch in which it is the largest, padding included, ``(B,)``."""
+        return self.lengths if self.sentences is None else self.sentences.lengths * int(self.sentences.values.max())
+
     def batch(self, rows: npt.NDArray[np.int64]) -> Arrays:
-        """The named documents as padded arrays, and ``lengths (B,)``: what the network and the ONNX graph take."""
-        arrays: Arrays = {name: column.pad(rows) for name, column in self.columns.items()}
-        arrays["lengths"] = self.lengths[rows]
+        """The named documents as padded arrays, and their ``lengths``: what the network and the ONNX graph take.
+
+        Ids are ``(B, T)``, lengths ``(B,)``; cut into sentences ``(B, S, T)`` and ``(B, S)``, with length 0 for a
+        sentence that is not there.
+        """
+        lengths = self.lengths[rows] if self.sentences is None else self.sentences.pad(rows)
+        arrays: Arrays = {
+            name: column.pad(rows) if lengths.ndim == 1 or name in WIDE else column.fold(rows, lengths)
+            for name, column in self.columns.items()
+        }
+        arrays["lengths"] = lengths
         return arrays
 
     @classmethod
     def join(cls, parts: Sequence[Encoded]) -> Encoded:
         """Several as one, documents in order."""
         columns = {name: Ragged.join([part.columns[name] for part in parts]) for name in parts[0].columns}
-        return cls(columns, sum(part.shortened for part in parts))
+        cut = [part.sentences for part in parts if part.sentences is not None]
+        return cls(columns, sum(part.shortened for part in parts), Ragged.join(cut) if cut else None)
 
 
 @dataclass(frozen=True)
@@ -85,6 +112,9 @@ class Pipeline:
 
     An empty text, or one of stop words only, is one ``UNK``: no row is ever empty. A text past ``max_length`` tokens
     keeps its first ones. With a wide branch also ``ngrams (B, N)`` and ``ngram_values (B, N)``.
+
+    With a ``sentence_length`` above 0 documents are cut into sentences, longer ones into parts of at most that many
+    tokens: the streams become ``(B, S, T)``, the lengths ``(B, S)``.
     """
 
     tokenizer: Tokenizer
@@ -92,6 +122,7 @@ class Pipeline:
     streams: Mapping[str, NgramTable]
     wide: Wide | None = None
     max_length: int = 1024
+    sentence_length: int = 0
 
     def __call__(self, texts: Sequence[str]) -> Arrays:
         """Padded arrays of a few texts; ``encode`` is for many."""
@@ -105,16 +136,34 @@ class Pipeline:
         return Encoded.join(parts)
 
     def _encode(self, texts: Sequence[str]) -> Encoded:
-        tokens = list(tokenize(texts, self.tokenizer))
-        batch = TokenBatch.join(self._normalized(texts), tokens)
+        batch, parts = self._by_sentence(texts) if self.sentence_length else (self._whole(texts), None)
         values: Arrays = {"ids": np.asarray(self.vocab.ids(batch.tokens), np.int64)}
         for name, table in self.streams.items():
             values[name] = stream_ids(table, name, batch)
         columns, shortened = self._cut(values, batch.offsets)
         if self.wide is not None:
-            offsets, rows, weights = self.wide.encode(batch)
-            columns |= {"ngrams": Ragged(rows, offsets), "ngram_values": Ragged(weights, offsets)}
-        return Encoded(columns, shortened)
+            whole = TokenBatch(self._normalized(texts), batch.tokens, batch.offsets) if parts is not None else batch
+            offsets, rows, weights = self.wide.encode(whole)
+            columns |= dict(zip(WIDE, (Ragged(rows, offsets), Ragged(weights, offsets)), strict=True))
+        return Encoded(columns, shortened, parts)
+
+    def _whole(self, texts: Sequence[str]) -> TokenBatch:
+        return TokenBatch.join(self._normalized(texts), list(tokenize(texts, self.tokenizer)))
+
+    def _by_sentence(self, texts: Sequence[str]) -> tuple[TokenBatch, Ragged]:
+        """Every document cut a sentence at a time, and the lengths of each document's sentences.
+
+        The batch's texts are the sentences, each normalized by itself, so that they and the tokens agree.
+        """
+        cut = [sentences(text) for text in texts]
+        flat = [sentence for document in cut for sentence in document]
+        normal, found = iter(self._normalized(flat)), iter(list(tokenize(flat, self.tokenizer)))
+        joined = [" ".join(islice(normal, len(document))) for document in cut]
+        tokens = [list(islice(found, len(document))) for document in cut]
+        parts = [limit([len(part) for part in document], self.sentence_length, self.max_length) for document in tokens]
+        offsets = np.concatenate([[0], np.cumsum([len(lengths) for lengths in parts])]).astype(np.int64)
+        batch = TokenBatch.join(joined, [list(chain.from_iterable(document)) for document in tokens])
+        return batch, Ragged(np.array(list(chain.from_iterable(parts)), np.int64), offsets)
 
     def _normalized(self, texts: Sequence[str]) -> list[str]:
         return [normalize(text, nfkc=self.tokenizer.nfkc, lower=self.tokenizer.lower) for text in texts]
@@ -140,6 +189,7 @@ class Pipeline:
             "streams": list(self.streams),
             "wide": None if self.wide is None else self.wide.settings(),
             "max_length": self.max_length,
+            "sentence_length": self.sentence_length,
         }
 
     def tables(self) -> Arrays:
@@ -155,11 +205,26 @@ class Pipeline:
             raise ValueError(f"unknown id stream {unknown[0]!r}; this fenlei has {', '.join(STREAMS)}")
         streams = {name: NgramTable(tables[f"streams.{name}"]) for name in settings["streams"]}
         wide = None if settings["wide"] is None else Wide.restore(settings["wide"], tables)
-        return cls(Tokenizer.from_json(settings["tokenizer"]), vocab, streams, wide, int(settings["max_length"]))
+        limits = int(settings["max_length"]), int(settings["sentence_length"])
+        return cls(Tokenizer.from_json(settings["tokenizer"]), vocab, streams, wide, *limits)
 
     def stream_sizes(self) -> dict[str, int]:
         """Rows that the table of each stream needs, ``ids`` first."""
         return {"ids": len(self.vocab)} | {name: len(table) + RESERVED - 1 for name, table in self.streams.items()}
+
+
+def limit(lengths: Iterable[int], longest: int, most: int) -> list[int]:
+    """Lengths of sentences after two limits: none is empty or longer than ``longest``, their sum is at most ``most``.
+
+    A longer sentence becomes as few as possible, of nearly equal length. A document without tokens has one of 1.
+    """
+    kept = []
+    for length in lengths:
+        length = min(length, most)
+        most -= length
+        count = -(-length // longest)
+        kept += [length * (part + 1) // count - length * part // count for part in range(count)]
+    return kept or [1]
 
 
 def stream_ids(table: NgramTable, name: str, batch: TokenBatch) -> npt.NDArray[np.int64]:

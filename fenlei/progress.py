@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from types import TracebackType
 from typing import TextIO
 
@@ -19,7 +18,7 @@ class Progress:
         self._stream = stream
         self._quiet = quiet or not stream.isatty()
         self._bar: tqdm[None] | None = None
-        self._began = time.monotonic()
+        self._title = ""
 
     def show(self, event: Note | Step | Epoch) -> None:
         """One event."""
@@ -32,16 +31,13 @@ class Progress:
     def _step(self, step: Step) -> None:
         if self._quiet:
             return
-        if self._bar is not None and step.done < self._bar.n:
+        title = f"{step.phase} {step.epoch}/{step.epochs}"
+        if self._bar is None or title != self._title:
             self._close()
-        if self._bar is None:
-            title = f"{step.phase} {step.epoch}/{step.epochs}"
-            self._bar = tqdm(
-                total=step.total, desc=title, unit=" docs", file=self._stream, leave=False, dynamic_ncols=True
-            )
-        self._bar.update(step.done - self._bar.n)
+            self._bar, self._title = bar(step, title, self._stream), title
         found = f"loss {step.loss:.3f}" + (f", accuracy {step.accuracy:.3f}" if step.phase == "training" else "")
-        self._bar.set_postfix_str(found, refresh=False)
+        self._bar.n = step.done
+        self._bar.set_postfix_str(found)
 
     def _close(self) -> None:
         if self._bar is not None:
@@ -57,13 +53,26 @@ class Progress:
         self._close()
 
 
+def bar(step: Step, title: str, stream: TextIO) -> tqdm[None]:
+    """A bar over the documents of one epoch, its speed reckoned from ``step`` on."""
+    return tqdm(
+        desc=title,
+        initial=step.done,
+        total=step.total,
+        unit=" docs",
+        file=stream,
+        leave=False,
+        dynamic_ncols=True,
+    )
+
+
 def line(epoch: Epoch) -> str:
-    """One epoch in one line, with the time that the rest will take at most."""
+    """One epoch in one line that fits a narrow terminal; the time is what the rest will take at most."""
     left = (epoch.epochs - epoch.number) * epoch.seconds
+    number = f"{epoch.number:>{len(str(epoch.epochs))}}/{epoch.epochs}"
     return (
-        f"epoch {epoch.number}/{epoch.epochs}  loss {epoch.loss:.4f}  accuracy {epoch.accuracy:.4f}  "
-        f"dev loss {epoch.dev_loss:.4f}  dev accuracy {epoch.dev_accuracy:.4f}{' *' if epoch.best else '  '}  "
-        f"{epoch.documents_per_second:,.0f} docs/s  {clock(epoch.seconds)}, {clock(left)} left at most"
+        f"epoch {number}  loss {epoch.loss:.3f}  dev accuracy {epoch.dev_accuracy:.4f}  "
+        f"{epoch.documents_per_second:,.0f} docs/s  {clock(left)} left{'  best' if epoch.best else ''}"
     )
 
 

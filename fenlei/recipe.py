@@ -6,6 +6,12 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
+COUNTS = (
+    *("batch_size", "batch_tokens", "embedding_size", "epochs", "max_length", "max_size", "min_count", "patience"),
+    *("ngram_max_size", "ngram_min_count", "stream_max_size", "stream_min_count", "threads"),
+)
+SHARES = ("dev_fraction", "dropout", "embedding_dropout", "label_smoothing", "token_dropout", "warmup")
+
 
 @dataclass(frozen=True)
 class Recipe:
@@ -18,6 +24,7 @@ class Recipe:
     model: str | None = "bilstm"
     options: Mapping[str, Any] = field(default_factory=dict)
     embedding: str = "full"
+    embedding_options: Mapping[str, Any] = field(default_factory=dict)
     embedding_size: int = 128
     dropout: float = 0.4
     embedding_dropout: float = 0.3
@@ -35,6 +42,7 @@ class Recipe:
     stream_min_count: int = 3
     stream_max_size: int = 100_000
     max_length: int = 1024
+    sentence_length: int = 64
     ngram_min_count: int = 2
     ngram_max_size: int = 1_000_000
 
@@ -57,12 +65,14 @@ class Recipe:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        for name in ("batch_size", "batch_tokens", "embedding_size", "max_length", "min_count", "patience"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"the setting {name} must be at least 1, got {getattr(self, name)}")
-        for name in ("dropout", "embedding_dropout", "token_dropout", "label_smoothing", "dev_fraction"):
-            if not 0 <= getattr(self, name) < 1:
-                raise ValueError(f"the setting {name} must be in [0, 1), got {getattr(self, name)}")
+        for name in COUNTS:
+            value = getattr(self, name)
+            if value is not None and (type(value) is not int or value < 1):
+                raise ValueError(f"the setting {name} must be a whole number of at least 1, got {value!r}")
+        for name in SHARES:
+            value = getattr(self, name)
+            if not isinstance(value, int | float) or not 0 <= value < 1:
+                raise ValueError(f"the setting {name} must be a number in [0, 1), got {value!r}")
         if self.precision not in ("auto", "fp32", "bf16"):
             raise ValueError(f"unknown precision {self.precision!r}; the choices are auto, fp32, bf16")
         if self.model is None and not self.wide:

@@ -83,8 +83,9 @@ class Predictor:
 
     def _check(self, arrays: dict[str, Array]) -> None:
         """What onnxruntime would answer with a crash or with garbage stops here."""
-        lengths, steps = arrays["lengths"], arrays["ids"].shape[1]
-        if not len(lengths) or lengths.min() < 1 or lengths.max() > steps:
+        lengths, steps = arrays["lengths"], arrays["ids"].shape[-1]
+        first = lengths if lengths.ndim == 1 else lengths[:, 0]  # of several sentences only the first must be there
+        if not len(first) or first.min() < 1 or lengths.min() < 0 or lengths.max() > steps:
             raise ValueError(f"a batch needs rows of 1 to {steps} tokens, got lengths {lengths.tolist()}")
         for name, size in self.pipeline.stream_sizes().items():
             if arrays[name].min() < 0 or arrays[name].max() >= size:
@@ -115,12 +116,12 @@ def _session(graph: bytes, threads: int | None) -> onnxruntime.InferenceSession:
 
 def _batches(encoded: Encoded) -> Iterator[npt.NDArray[np.int64]]:
     """Rows from short to long, in runs that keep the padded size within bounds."""
-    order = np.argsort(encoded.lengths, kind="stable")
-    lengths = encoded.lengths[order]
+    order = np.argsort(encoded.sizes, kind="stable")
+    sizes = encoded.sizes[order]
     start = 0
     while start < len(order):
         size = min(BATCH_TEXTS, len(order) - start)
-        while size > 1 and size * lengths[start + size - 1] > BATCH_TOKENS:
+        while size > 1 and size * sizes[start + size - 1] > BATCH_TOKENS:
             size = (size + 1) // 2
         yield order[start : start + size]
         start += size

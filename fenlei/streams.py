@@ -34,19 +34,32 @@ class TokenBatch:
         """One number a token, ``(N,)``."""
         return ngrams.hash_tokens(self.tokens)
 
+    @cached_property
+    def jieba(self) -> list[list[str]]:
+        """Each text cut by jieba, whatever the tokenizer is."""
+        return [text.jieba(line) for line in self.texts]
+
 
 def bigrams(batch: TokenBatch) -> Hashes:
     """Each token with the one after it; the last token of a document with nothing."""
-    pairs, first = ngrams.hash_ngrams(batch.hashes, batch.offsets, 2)
+    return _runs(batch, 2)
+
+
+def trigrams(batch: TokenBatch) -> Hashes:
+    """Each token with the two after it; the last two tokens of a document with nothing."""
+    return _runs(batch, 3)
+
+
+def _runs(batch: TokenBatch, n: int) -> Hashes:
     hashes = np.zeros(len(batch.tokens), np.uint64)
-    hashes[first] = pairs
+    found, first = ngrams.hash_ngrams(batch.hashes, batch.offsets, n)
+    hashes[first] = found
     return hashes
 
 
 def covering_words(batch: TokenBatch) -> Hashes:
     """The jieba word that a character lies in. Needs one token a character."""
-    words = [text.jieba(line) for line in batch.texts]
-    flat = [word for line in words for word in line]
+    flat = [word for line in batch.jieba for word in line]
     lengths = np.fromiter(map(len, flat), np.int64, len(flat))
     if lengths.sum() != len(batch.tokens):
         raise ValueError("covering words need the tokenizer 'chars' without stop words: one token a character")
@@ -65,6 +78,7 @@ def suffixes(batch: TokenBatch) -> Hashes:
 
 STREAMS: dict[str, Callable[[TokenBatch], Hashes]] = {
     "bigrams": bigrams,
+    "trigrams": trigrams,
     "covering_words": covering_words,
     "prefixes": prefixes,
     "suffixes": suffixes,

@@ -112,6 +112,11 @@ _ASCII_SIGN = re.compile(r"[+#&._%-]")
 _ASCII_WORD = re.compile(r"([a-zA-Z0-9]+(?:\.\d+)?%?)")
 
 
+def spaces(text: str) -> list[str]:
+    """What stands between spaces: for text that was cut into words before."""
+    return text.split()
+
+
 def jieba(text: str) -> list[str]:
     """Words as ``jieba.lcut`` cuts them (exact mode, HMM on), without the whitespace tokens; ``text`` is normalized."""
     return _segment(_dictionary(()), frozenset(), text)
@@ -151,7 +156,7 @@ def _dictionary(user_words: UserWords) -> rjieba.Jieba:
     return dictionary
 
 
-TOKENIZERS: dict[str, Callable[[str], list[str]]] = {"chars": chars, "words": words, "jieba": jieba}
+TOKENIZERS: dict[str, Callable[[str], list[str]]] = {"chars": chars, "words": words, "jieba": jieba, "spaces": spaces}
 
 
 @dataclass(frozen=True)

@@ -286,8 +286,9 @@ def measure(model: Classifier, dev: Examples, recipe: Recipe) -> tuple[float, fl
     """Mean cross-entropy and accuracy of the recurrent branch on held-out documents."""
     logits = torch.from_numpy(predict(model, dev.encoded, recipe))
     targets = torch.from_numpy(dev.targets)
-    accuracy = float((logits.argmax(1) == targets).double().mean())
-    return float(nn.functional.cross_entropy(logits, targets)), accuracy
+    losses = nn.functional.cross_entropy(logits, targets, reduction="none").numpy()
+    right = (logits.argmax(1) == targets).numpy()
+    return float(np.average(losses, weights=dev.weights)), float(np.average(right, weights=dev.weights))
 
 
 def snapshot(model: nn.Module) -> dict[str, Tensor]:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fenlei import ngrams, text
+from fenlei import ngrams
 from fenlei.ngrams import Hashes, Ints, NgramTable
 from fenlei.streams import TokenBatch
 
@@ -21,15 +21,16 @@ def _characters(batch: TokenBatch) -> TokenBatch:
     return TokenBatch.join(batch.texts, [f" {line} " for line in batch.texts])
 
 
-def _words(batch: TokenBatch) -> TokenBatch:
-    return TokenBatch.join(batch.texts, [text.words(line) for line in batch.texts])
+def _tokens(batch: TokenBatch) -> TokenBatch:
+    """The tokens that the encoder reads."""
+    return batch
 
 
 def _jieba(batch: TokenBatch) -> TokenBatch:
-    return TokenBatch.join(batch.texts, [text.jieba(line) for line in batch.texts])
+    return TokenBatch.join(batch.texts, batch.jieba)
 
 
-VIEWS: dict[str, Callable[[TokenBatch], TokenBatch]] = {"chars": _characters, "words": _words, "jieba": _jieba}
+VIEWS: dict[str, Callable[[TokenBatch], TokenBatch]] = {"chars": _characters, "tokens": _tokens, "jieba": _jieba}
 
 
 @dataclass(frozen=True)

@@ -78,15 +78,19 @@ def split_dev(
 ) -> tuple[list[Document], list[Document]]:
     """(train, dev): about `fraction` of every class goes to dev, the same for the same seed, both in their old order.
 
-    Copies of one text stay on one side, and a class never loses its last text, so dev may be empty.
+    Copies of one text stay on one side, a text under two labels in train, and a class never loses its last text, so
+    dev may be empty.
     Raises ValueError unless 0 < fraction < 1.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction is {fraction}, expected a number between 0 and 1, such as 0.1")
-    label_of = {document.text: document.label for document in documents}
+    labels_of: dict[str, set[str]] = defaultdict(set)
+    for document in documents:
+        labels_of[document.text].add(document.label)
     classes: dict[str, list[str]] = defaultdict(list)
-    for text in dict.fromkeys(document.text for document in documents):
-        classes[label_of[text]].append(text)
+    for text, labels in labels_of.items():
+        if len(labels) == 1:  # a text that contradicts itself can judge nothing
+            classes[min(labels)].append(text)
     chance = random.Random(seed)  # noqa: S311 - a reproducible split, no secret
     chosen: set[str] = set()
     for texts, quota in zip(classes.values(), _quotas(classes, fraction, chance), strict=True):

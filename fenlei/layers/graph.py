@@ -33,7 +33,7 @@ class Graph:
         """A constant: a weight (a tensor, stored as float32), or numbers of a NumPy type of the caller's choice."""
         array = value.detach().float().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
         name = self._name("constant")
-        self._constants.append(numpy_helper.from_array(np.ascontiguousarray(array), name))
+        self._constants.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
     def add(self, op: str, *inputs: str, **attributes: Any) -> str:

@@ -1,4 +1,4 @@
-"""Which positions of a padded batch are real: ``mask (B, T)``, and the reversal that knows where a row ends."""
+"""Which positions of a padded batch are real: the mask, and the reversal that knows where a row ends."""
 
 from __future__ import annotations
 
@@ -10,15 +10,15 @@ from fenlei.layers.graph import Graph
 
 
 def mask_of(lengths: Tensor, steps: int) -> Tensor:
-    """``lengths (B,)`` to ``mask (B, steps)``, true at real positions."""
-    return torch.arange(steps, device=lengths.device) < lengths[:, None]
+    """``lengths (B,)`` or ``(B, S)`` to ``mask (..., steps)``, true at real positions."""
+    return torch.arange(steps, device=lengths.device) < lengths[..., None]
 
 
-def mask_nodes(graph: Graph, lengths: str, padded: str) -> str:
-    """The same in the graph: ``lengths (B,)`` and any ``padded (B, T, ...)`` to ``(B, T)`` of bool."""
+def mask_nodes(graph: Graph, lengths: str, x: str) -> str:
+    """The same in the graph: ``lengths (...)`` and ``x (..., T, D)`` to ``(..., T)`` of bool."""
     zero, one = graph.constant(np.array(0)), graph.constant(np.array(1))
-    steps = graph.add("Squeeze", graph.axis(padded, 1))
-    column = graph.add("Unsqueeze", lengths, graph.constant(np.array([1])))
+    steps = graph.add("Squeeze", graph.axis(x, -2))
+    column = graph.add("Unsqueeze", lengths, graph.constant(np.array([-1])))
     return graph.add("Less", graph.add("Range", zero, steps, one), column)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Sequence
 
 import numpy as np
 import torch
@@ -14,11 +15,14 @@ LOW = -1e30  # under every real number that a network makes, and safe in bfloat1
 
 
 class Pool(nn.Module, ABC):
-    """``h (B, T, W), mask (B, T) -> (B, W)``; made with the width ``W``."""
+    """``h (B, T, W), mask (B, T) -> (B, W)``; made with the width ``W``.
 
-    def __init__(self, width: int) -> None:
+    ``ways`` is 2 where the second half of ``W`` comes from a network that reads from the end to the beginning.
+    """
+
+    def __init__(self, width: int, ways: int = 1) -> None:
         super().__init__()
-        self.width = width
+        self.width, self.ways = width, ways
 
     @abstractmethod
     def forward(self, h: Tensor, mask: Tensor) -> Tensor:
@@ -30,18 +34,26 @@ class Pool(nn.Module, ABC):
 
 
 class Last(Pool):
-    """The output at the last real step, ``h[b, lengths[b] - 1]``. ``h[:, -1]`` would read the padding."""
+    """The output at the last real step, ``h[b, lengths[b] - 1]``. ``h[:, -1]`` would read the padding.
+
+    A network that reads backwards ends at step 0: its half is taken from there. At the last step it has read one word.
+    """
 
     def forward(self, h: Tensor, mask: Tensor) -> Tensor:
         """``h (B, T, W)``, ``mask (B, T)`` to ``(B, W)``."""
-        last = mask.sum(1) - 1
-        return h[torch.arange(len(h), device=h.device), last]
+        end = h[torch.arange(len(h), device=h.device), mask.sum(1) - 1]
+        reads_forward = torch.arange(self.width, device=h.device) < self.width // self.ways
+        return torch.where(reads_forward, end, h[:, 0])
 
     def nodes(self, graph: Graph, h: str, mask: str) -> str:
         """The same in ONNX."""
         count = graph.add("ReduceSum", graph.add("Cast", mask, to=7), graph.constant(np.array([1])), keepdims=1)
         last = graph.add("Sub", count, graph.constant(np.array(1)))
-        return graph.add("GatherND", h, last, batch_dims=1)
+        end = graph.add("GatherND", h, last, batch_dims=1)
+        reads_forward = graph.constant(np.arange(self.width) < self.width // self.ways)
+        first = graph.add("Gather", h, graph.constant(np.array([0])), axis=1)
+        start = graph.add("Squeeze", first, graph.constant(np.array([1])))
+        return graph.add("Where", reads_forward, end, start)
 
 
 class Mean(Pool):
@@ -78,8 +90,8 @@ class Max(Pool):
 class Attention(Pool):
     """``a = softmax_t(v . tanh(W h_t + b))``, then ``sum_t a_t h_t`` (Yang et al. 2016, equations 5 to 7)."""
 
-    def __init__(self, width: int) -> None:
-        super().__init__(width)
+    def __init__(self, width: int, ways: int = 1) -> None:
+        super().__init__(width, ways)
         self.project = nn.Linear(width, width)
         self.context = nn.Linear(width, 1, bias=False)
 
@@ -109,22 +121,20 @@ POOLINGS: dict[str, type[Pool]] = {"last": Last, "mean": Mean, "max": Max, "atte
 class Pooling(nn.Module):
     """One or several poolings of the same steps, side by side: ``(B, T, W) -> (B, W * how many)``."""
 
-    def __init__(self, names: tuple[str, ...], width: int) -> None:
+    def __init__(self, names: str | Sequence[str], width: int, ways: int = 1) -> None:
         super().__init__()
-        unknown = [name for name in names if name not in POOLINGS]
-        if unknown or not names:
+        names = [names] if isinstance(names, str) else list(names)
+        if not names or any(name not in POOLINGS for name in names):
             raise ValueError(f"pooling must name some of {', '.join(POOLINGS)}, got {', '.join(names) or 'nothing'}")
-        self.parts = nn.ModuleList(POOLINGS[name](width) for name in names)
+        self.parts: Sequence[Pool] = nn.ModuleList(  # type: ignore[assignment]
+            POOLINGS[name](width, ways) for name in names
+        )
         self.width = width * len(names)
-
-    def pools(self) -> list[Pool]:
-        """The parts, in order."""
-        return [part for part in self.parts if isinstance(part, Pool)]
 
     def forward(self, h: Tensor, mask: Tensor) -> Tensor:
         """``h (B, T, W)``, ``mask (B, T)`` to ``(B, self.width)``."""
-        return torch.cat([part(h, mask) for part in self.pools()], dim=1)
+        return torch.cat([part(h, mask) for part in self.parts], dim=1)
 
     def nodes(self, graph: Graph, h: str, mask: str) -> str:
         """The same in ONNX."""
-        return graph.add("Concat", *(part.nodes(graph, h, mask) for part in self.pools()), axis=1)
+        return graph.add("Concat", *(part.nodes(graph, h, mask) for part in self.parts), axis=1)

@@ -30,6 +30,8 @@ class Recurrent(nn.Module):
         super().__init__()
         if cell not in CELLS:
             raise ValueError(f"unknown cell {cell!r}; the choices are {', '.join(CELLS)}")
+        if hidden_size < 1:
+            raise ValueError(f"hidden_size must be at least 1, got {hidden_size}")
         self.cell = cell
         self.hidden_size = hidden_size
         kind = CELLS[cell][0]

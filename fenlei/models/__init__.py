@@ -3,21 +3,34 @@
 from __future__ import annotations
 
 import inspect
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from functools import partial
 from typing import Any
 
-from fenlei.layers.embedding import EMBEDDINGS
+from fenlei.layers.embedding import EMBEDDINGS, options_of
 from fenlei.layers.wide import WideTable
 from fenlei.models.bilstm import BiLSTM
 from fenlei.models.classifier import Classifier
 from fenlei.models.encoder import Encoder
+from fenlei.models.gru import GRU
+from fenlei.models.lstm import LSTM
 from fenlei.models.lstm2 import LSTM2
+from fenlei.models.rcnn import RCNN
+from fenlei.models.rnn import RNN
+from fenlei.models.stacked import Stacked
+from fenlei.models.textcnn import TextCNN
 
 __all__ = ["ENCODERS", "Classifier", "build", "encoder_options"]
 
 ENCODERS: dict[str, type[Encoder]] = {
-    "bilstm": BiLSTM,
+    "rnn": RNN,
+    "lstm": LSTM,
     "lstm2": LSTM2,
+    "gru": GRU,
+    "stacked": Stacked,
+    "bilstm": BiLSTM,
+    "textcnn": TextCNN,
+    "rcnn": RCNN,
 }
 
 
@@ -36,6 +49,7 @@ def build(
     classes: int,
     embedding: str = "full",
     embedding_size: int = 128,
+    embedding_options: Mapping[str, Any] | None = None,
     dropout: float = 0.3,
     embedding_dropout: float = 0.3,
     options: Mapping[str, Any] | None = None,
@@ -44,12 +58,15 @@ def build(
     """A classifier with fresh weights. ``stream_sizes`` are the rows of each id stream's table; no name, no encoder."""
     if name is None:
         return Classifier({}, None, classes, wide=wide)
-    known = encoder_options(name)
-    for key in options or {}:
-        if key not in known:
-            raise ValueError(f"the model {name!r} has no option {key!r}; it has {', '.join(known)}")
-    if embedding not in EMBEDDINGS:
-        raise ValueError(f"unknown embedding {embedding!r}; the choices are {', '.join(EMBEDDINGS)}")
-    tables = {stream: EMBEDDINGS[embedding](rows, embedding_size) for stream, rows in stream_sizes.items()}
+    _only_known(options or {}, encoder_options(name), f"the model {name!r}")
+    _only_known(embedding_options or {}, options_of(embedding), f"the embedding {embedding!r}")
+    make = partial(EMBEDDINGS[embedding], size=embedding_size, **(embedding_options or {}))
+    tables = {stream: make(rows) for stream, rows in stream_sizes.items()}
     encoder = ENCODERS[name](embedding_size, **(options or {}))
     return Classifier(tables, encoder, classes, wide=wide, dropout=dropout, embedding_dropout=embedding_dropout)
+
+
+def _only_known(names: Iterable[str], known: Mapping[str, Any], owner: str) -> None:
+    for name in names:
+        if name not in known:
+            raise ValueError(f"{owner} has no option {name!r}; it has {', '.join(known)}")

@@ -19,8 +19,9 @@ class Classifier(nn.Module):
     """``logits = scale * dense(dropout(encoder(dropout(sum_s E_s[ids_s])))) + wide_scale * wide``.
 
     ``arrays`` are the pipeline's, as tensors: ``ids (B, T)``, one ``(B, T)`` for each further stream, ``lengths (B,)``,
-    and with a wide branch ``ngrams``, ``ngram_values (B, N)``. The two scales are set after training, on dev: they
-    calibrate the probabilities and weigh the branches against each other. Either branch may be absent.
+    and with a wide branch ``ngrams``, ``ngram_values (B, N)``. For an encoder that reads sentences the streams are
+    ``(B, S, T)`` and the lengths ``(B, S)``. The two scales are set after training, on dev: they calibrate the
+    probabilities and weigh the branches against each other. Either branch may be absent.
     """
 
     def __init__(
@@ -45,7 +46,7 @@ class Classifier(nn.Module):
         self.scales = nn.Buffer(torch.ones(2))
 
     def embed(self, arrays: Mapping[str, Tensor]) -> Tensor:
-        """The vectors of all streams, summed: ``(B, T, D)``."""
+        """The vectors of all streams, summed: ``(B, T, D)`` or ``(B, S, T, D)``."""
         vectors = [table(arrays[name]) for name, table in self.embeddings.items()]
         return sum(vectors[1:], vectors[0])
 
@@ -54,7 +55,7 @@ class Classifier(nn.Module):
         assert self.encoder is not None
         assert self.dense is not None
         x = self.embedding_dropout(self.embed(arrays))
-        mask = mask_of(arrays["lengths"], x.shape[1])
+        mask = mask_of(arrays["lengths"], x.shape[-2])
         logits: Tensor = self.dense(self.dropout(self.encoder(x, mask)))
         return logits
 
@@ -79,8 +80,9 @@ class Classifier(nn.Module):
     def _deep_nodes(self, graph: Graph) -> str:
         assert self.encoder is not None
         assert self.dense is not None
-        inputs = {name: graph.input(name, np.int64, ("B", "T")) for name in self.embeddings}
-        lengths = graph.input("lengths", np.int64, ("B",))
+        rows = ("B", "S") if self.encoder.reads_sentences else ("B",)
+        inputs = {name: graph.input(name, np.int64, (*rows, "T")) for name in self.embeddings}
+        lengths = graph.input("lengths", np.int64, rows)
         vectors = [table.nodes(graph, inputs[name]) for name, table in self.embeddings.items()]
         x = graph.add("Sum", *vectors) if len(vectors) > 1 else vectors[0]
         document = self.encoder.nodes(graph, x, mask_nodes(graph, lengths, x), lengths)

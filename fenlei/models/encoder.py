@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -12,11 +13,15 @@ from fenlei.layers.graph import Graph
 class Encoder(nn.Module, ABC):
     """``x (B, T, D), mask (B, T) -> (B, width)``. A row's answer depends on its real positions only.
 
+    One that ``reads_sentences`` takes ``x (B, S, T, D), mask (B, S, T)`` with ``lengths (B, S)`` instead: the steps of
+    each sentence, 0 for a sentence that is not there, and those come last.
+
     Options stand in the constructor's signature after ``input_size`` (``D``), each with a default. Most encoders also
     have ``states`` and ``state_width``: a vector a step, which learning from hidden tokens needs; ``state_width`` is 0
     for one that has none.
     """
 
+    reads_sentences: ClassVar[bool] = False
     width: int
     state_width: int = 0
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor, nn
 
+from fenlei.layers.dense import Dense
 from fenlei.layers.graph import Graph
 from fenlei.layers.pooling import Last
 from fenlei.layers.recurrent import Recurrent
@@ -13,16 +14,18 @@ from fenlei.models.encoder import Encoder
 class LSTM2(Encoder):
     """The second layer reads the first one's outputs; the document vector is its output at the last real step.
 
-    The tutorial read ``outputs[:, -1]``, which on a short text is the state after a run of padding.
+    The tutorial read ``outputs[:, -1]``, which on a short text is the state after a run of padding. ``dense`` puts its
+    ReLU layer of that size behind the last step.
     """
 
-    def __init__(self, input_size: int, hidden_size: int = 64, dropout: float = 0.2) -> None:
+    def __init__(self, input_size: int, hidden_size: int = 64, dropout: float = 0.2, dense: int = 0) -> None:
         super().__init__()
         self.first = Recurrent("lstm", input_size, hidden_size)
         self.second = Recurrent("lstm", hidden_size, hidden_size)
         self.dropout = nn.Dropout(dropout)
         self.pooling = Last(hidden_size)
-        self.width = self.state_width = hidden_size
+        self.dense = Dense(hidden_size, dense)
+        self.width, self.state_width = self.dense.width, hidden_size
 
     def states(self, x: Tensor, mask: Tensor) -> Tensor:
         """``x (B, T, D)`` to a vector a step, ``(B, T, H)``."""
@@ -30,10 +33,10 @@ class LSTM2(Encoder):
         return self.second(self.dropout(self.first(x, lengths)), lengths)
 
     def forward(self, x: Tensor, mask: Tensor) -> Tensor:
-        """``x (B, T, D)``, ``mask (B, T)`` to ``(B, H)``."""
-        return self.pooling(self.states(x, mask), mask)
+        """``x (B, T, D)``, ``mask (B, T)`` to ``(B, width)``."""
+        return self.dense(self.pooling(self.states(x, mask), mask))
 
     def nodes(self, graph: Graph, x: str, mask: str, lengths: str) -> str:
         """The same in ONNX; dropout is gone."""
         states = self.second.nodes(graph, self.first.nodes(graph, x, lengths), lengths)
-        return self.pooling.nodes(graph, states, mask)
+        return self.dense.nodes(graph, self.pooling.nodes(graph, states, mask))

@@ -1,0 +1,71 @@
+"""The command line: one module a verb, holding its arguments and what it does; heavy imports stand inside functions."""
+
+from __future__ import annotations
+
+import argparse
+import io
+import os
+import sys
+from collections.abc import Sequence
+
+from fenlei import __version__
+from fenlei.cli import demo, info, predict, segment, test, train, vocab
+from fenlei.cli.arguments import Parser
+from fenlei.cli.output import visible
+
+VERBS = (demo, train, test, predict, info, segment, vocab)
+DONE, FAILED, WRONG_CALL = 0, 1, 2
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one verb; returns the exit status: 0 done, 1 the work failed, 2 the call was wrong."""
+    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # waiting threads must not take the core from working ones
+    if isinstance(sys.stdout, io.TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # half a surrogate pair in a text must not end the work
+    arguments = parser().parse_args(argv)
+    try:
+        arguments.run(arguments)
+        sys.stdout.flush()
+    except KeyboardInterrupt as stop:
+        return fail(": ".join(["stopped by hand", *map(str, stop.args)]), FAILED)
+    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except (FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
+        return fail(sentence(error), WRONG_CALL)
+    except argparse.ArgumentTypeError as error:
+        return fail(str(error), WRONG_CALL)
+    except Exception as error:  # no traceback reaches a user
+        if os.environ.get("FENLEI_DEBUG"):
+            raise
+        return fail(sentence(error), FAILED)
+    return DONE
+
+
+def parser() -> Parser:
+    """All verbs with their arguments."""
+    top = Parser(
+        prog="fenlei",
+        description="分类: labelled text in, a recurrent text classifier of your own out.",
+        epilog="fenlei VERB --help says more. Exit status: 0 done, 1 the work failed, 2 the call was wrong.",
+    )
+    top.add_argument("--version", action="version", version=f"fenlei {__version__}")
+    verbs = top.add_subparsers(metavar="VERB", required=True)
+    for verb in VERBS:
+        verb.add(verbs)
+    return top
+
+
+def fail(message: str, status: int) -> int:
+    """One line on standard error."""
+    print(f"fenlei: {visible(' '.join(message.split()))}", file=sys.stderr)
+    return status
+
+
+def sentence(error: Exception) -> str:
+    """What went wrong; a fault of fenlei's own says how to see more."""
+    if isinstance(error, OSError) and error.filename is not None and error.strerror:
+        return f"{error.strerror.lower()}: {os.fsdecode(error.filename)}"
+    text = str(error) or type(error).__name__
+    if isinstance(error, ValueError | OSError | ImportError | ArithmeticError | MemoryError):
+        return text
+    return f"{type(error).__name__}: {text} (this is a fault of fenlei; FENLEI_DEBUG=1 shows where)"

@@ -1,0 +1,163 @@
+"""What the verbs' arguments share, and how they become a recipe or a tokenizer."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import typing
+from collections.abc import Callable, Mapping
+from importlib.util import find_spec
+from types import UnionType
+from typing import TYPE_CHECKING, Any, NoReturn
+
+if TYPE_CHECKING:
+    from fenlei.recipe import Recipe
+    from fenlei.text import Tokenizer
+
+DATA = "a folder per class, or a csv, tsv, jsonl or fastText file"
+
+
+class Parser(argparse.ArgumentParser):
+    """Says what is wrong with a call in one line, and takes no abbreviations, which a later option could break."""
+
+    def __init__(self, **settings: Any) -> None:
+        super().__init__(allow_abbrev=False, **settings)
+
+    def error(self, message: str) -> NoReturn:
+        """End with status 2."""
+        self.exit(2, f"{self.prog}: {message} ({self.prog} --help says more)\n")
+
+
+def add_verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], None], about: str) -> Parser:
+    """A verb with what all verbs have."""
+    verb: Parser = verbs.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
+    verb.add_argument("--json", action="store_true", help="results as one JSON object on standard output")
+    verb.set_defaults(run=run)
+    return verb
+
+
+def add_data(verb: Parser) -> None:
+    """Labelled data and its encoding."""
+    verb.add_argument("data", metavar="DATA", help=DATA)
+    verb.add_argument("--encoding", metavar="NAME", help="of every file, such as gb18030 (default: found)")
+
+
+def add_words(verb: Parser) -> None:
+    """Files of words for the tokenizer."""
+    verb.add_argument("--user-words", metavar="FILE", help="a jieba user dictionary: word [count] [tag] a line")
+    verb.add_argument("--stop-words", metavar="FILE", help="words to leave out, one a line")
+
+
+def add_tokens(verb: Parser) -> None:
+    """How the classic files are cut."""
+    add_data(verb)
+    verb.add_argument("--tokenizer", default="jieba", metavar="NAME", help="jieba (default), words, chars, ...")
+    add_words(verb)
+    verb.add_argument("--keep-case", action="store_true", help="do not fold upper case")
+    verb.add_argument("--keep-form", action="store_true", help="no NFKC: full width stays full width")
+    verb.add_argument("--processes", type=whole, metavar="N", help="default: one a core where there is much to cut")
+
+
+def add_recipe(verb: Parser) -> None:
+    """What changes the recipe."""
+    verb.add_argument("--preset", default="default", metavar="NAME", help="a set of settings, such as fast")
+    verb.add_argument("--model", metavar="NAME", help="the network, such as lstm2 (default bilstm)")
+    verb.add_argument("--seed", type=int, metavar="N", help="of everything random (default 0)")
+    verb.add_argument("--epochs", type=whole, metavar="N", help="at most (default: by the size of the data)")
+    verb.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any setting of the recipe")
+    verb.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the network")
+    verb.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def whole(text: str) -> int:
+    """A whole number from 1 on."""
+    with contextlib.suppress(ValueError):
+        if (number := int(text)) >= 1:
+            return number
+    raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
+
+
+def share(text: str) -> float:
+    """A number from 0 to 1."""
+    with contextlib.suppress(ValueError):
+        if 0 <= (number := float(text)) <= 1:
+            return number
+    raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
+
+
+def require(*packages: str) -> None:
+    """ImportError with the install line where packages of an extra are missing."""
+    missing = [name for name in packages if find_spec(name) is None]
+    if missing:
+        raise ImportError(f"this needs {', '.join(missing)}: pip install -c constraints.txt 'fenlei[train]'")
+
+
+def recipe_of(arguments: argparse.Namespace) -> Recipe:
+    """Preset, then named arguments, then ``--set`` and ``--option``; everything is checked before data is read."""
+    from fenlei.models import ENCODERS, encoder_options
+    from fenlei.recipe import PRESETS, Recipe
+
+    if arguments.preset not in PRESETS:
+        raise argparse.ArgumentTypeError(f"unknown preset {arguments.preset!r}; the choices are {', '.join(PRESETS)}")
+    named = ("model", "seed", "epochs", "tokenizer", "min_count", "max_size", "user_words", "stop_words")
+    changes = dict(PRESETS[arguments.preset]) | {
+        name: value for name in named if (value := getattr(arguments, name, None)) is not None
+    }
+    try:
+        recipe = Recipe().change(**changes)
+        recipe = recipe.change(**settings(arguments.set, vars(recipe), typing.get_type_hints(Recipe), "setting"))
+        if recipe.model is not None:
+            known, hints = encoder_options(recipe.model), typing.get_type_hints(ENCODERS[recipe.model].__init__)
+            options = settings(arguments.option, known, hints, f"{recipe.model} option")
+            recipe = recipe.change(options=dict(recipe.options) | options)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+    return recipe
+
+
+def settings(pairs: list[str], known: Mapping[str, Any], hints: Mapping[str, Any], what: str) -> dict[str, Any]:
+    """``NAME=VALUE`` arguments as values; ValueError for an unknown name or a value of the wrong type."""
+    values = dict(map(pair, pairs))
+    for name, value in values.items():
+        if name not in known:
+            raise ValueError(f"there is no {what} {name!r}; the choices are {', '.join(known)}")
+        if not fits(value, hints[name]):
+            raise ValueError(f"the {what} {name!r} cannot be {value!r}; its default is {known[name]!r}")
+    return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
+
+
+def pair(text: str) -> tuple[str, Any]:
+    """``name=value``; the value as JSON where it is JSON, else as it stands."""
+    name, sign, value = text.partition("=")
+    if not sign:
+        raise ValueError(f"expected NAME=VALUE, got {text!r}")
+    with contextlib.suppress(ValueError):
+        return name.strip(), json.loads(value)
+    return name.strip(), value
+
+
+def fits(value: object, hint: Any) -> bool:
+    """Whether a value from JSON can stand where ``hint`` is the annotation: 3 for 3.0 and a list for a tuple, too."""
+    parts = typing.get_args(hint) if typing.get_origin(hint) in (UnionType, typing.Union) else (hint,)
+    kinds = {typing.get_origin(part) or part for part in parts}
+    kinds |= {wider for kind, wider in ((float, int), (tuple, list)) if kind in kinds}
+    return isinstance(value, tuple(kinds)) and (bool in kinds or not isinstance(value, bool))
+
+
+def tokenizer_of(arguments: argparse.Namespace) -> Tokenizer:
+    """The tokenizer that ``segment`` and ``vocab`` were asked for."""
+    from fenlei.text import Tokenizer, read_stop_words, read_user_words
+
+    user_words = read_user_words(arguments.user_words) if arguments.user_words else ()
+    stop_words = read_stop_words(arguments.stop_words) if arguments.stop_words else frozenset()
+    try:
+        return Tokenizer(
+            arguments.tokenizer,
+            nfkc=not arguments.keep_form,
+            lower=not arguments.keep_case,
+            user_words=user_words,
+            stop_words=stop_words,
+        )
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error

@@ -1,0 +1,74 @@
+"""Where results and words go: standard output for results, standard error for the person, files that appear whole."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import IO, Any
+
+_CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
+
+
+def say(line: str) -> None:
+    """A line for the person: standard error, so that standard output holds results only."""
+    print(visible(line), file=sys.stderr, flush=True)
+
+
+def emit(value: dict[str, Any]) -> None:
+    """One JSON object on standard output."""
+    print(json.dumps(value, ensure_ascii=False))
+
+
+def visible(text: str) -> str:
+    """Control characters and line ends as Python would write them: no name can steer a terminal or break a line."""
+    return _CONTROL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+
+
+def escaped(label: str) -> str:
+    """A label as one cell of a tab-separated line; the backslash is escaped too, so nothing is lost."""
+    return visible(label.replace("\\", "\\\\"))
+
+
+def check_output(arguments: argparse.Namespace) -> None:
+    """Raise, before the work begins, where ``--out`` cannot be written."""
+    path = Path(arguments.out)
+    if arguments.out == "-" and arguments.json:
+        raise argparse.ArgumentTypeError("--json and --out - both want standard output: name a file")
+    if path.is_dir():
+        raise IsADirectoryError(f"{path} is a folder where a file was expected: name a file")
+    if not path.parent.is_dir():
+        raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} into")
+
+
+@contextlib.contextmanager
+def output(name: str) -> Iterator[IO[str]]:
+    """Standard output for ``-``; else a file that appears whole or not at all."""
+    path = Path(os.path.realpath(name))
+    if name == "-":
+        yield sys.stdout
+    elif path.exists() and not path.is_file():  # a pipe or a device: nothing to replace
+        with path.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
+            yield stream
+    else:
+        with replacing(path) as stream:
+            yield stream
+
+
+@contextlib.contextmanager
+def replacing(path: Path) -> Iterator[IO[str]]:
+    """A file beside ``path`` that takes its place when all went well."""
+    partial = path.with_name(f".{path.name[:40]}.{os.getpid()}.part")
+    try:
+        with partial.open("w", encoding="utf-8", errors="backslashreplace", newline="\n") as stream:
+            yield stream
+            stream.flush()
+            os.fsync(stream.fileno())
+        partial.replace(path)
+    finally:
+        partial.unlink(missing_ok=True)

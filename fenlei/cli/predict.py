@@ -1,0 +1,54 @@
+"""``fenlei predict``: texts in, one a line; labels with their probabilities out."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Iterable, Iterator
+from itertools import tee
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fenlei.cli.arguments import add_verb, share, whole
+from fenlei.cli.output import say
+from fenlei.cli.writers import WRITERS, Row
+
+if TYPE_CHECKING:
+    from fenlei.bundle import Bundle
+
+
+def add(verbs: Any) -> None:
+    """Its arguments."""
+    verb = add_verb(verbs, "predict", run, "label texts, one a line")
+    verb.add_argument("bundle", metavar="BUNDLE", help="a folder that fenlei train wrote")
+    verb.add_argument("file", metavar="FILE", nargs="?", default="-", help="texts, one a line; - is standard input")
+    verb.add_argument("--top", type=whole, default=1, metavar="K", help="labels a text (default 1)")
+    verb.add_argument("--threshold", type=share, default=0.0, metavar="P", help="leave out less probable labels")
+    verb.add_argument("--format", choices=("tsv", "jsonl", "csv"), default="tsv", help="default tsv")
+    verb.add_argument("--encoding", metavar="NAME", help="of the texts (default: found; UTF-8 on standard input)")
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Any number of texts in constant memory."""
+    from fenlei.bundle import Bundle
+    from fenlei.corpus import read_lines
+
+    bundle = Bundle.load(arguments.bundle)
+    if arguments.file != "-" and Path(arguments.file).is_dir():
+        raise IsADirectoryError(f"{arguments.file} is a folder where a file of texts, one a line, was expected")
+    if arguments.file == "-" and sys.stdin.isatty():
+        say("texts, one a line; Ctrl-D ends")
+    texts = read_lines(sys.stdin.buffer if arguments.file == "-" else arguments.file, arguments.encoding)
+    top = min(arguments.top, len(bundle.labels))
+    write = WRITERS["json" if arguments.json else arguments.format]
+    write(answers(bundle, texts, top, arguments.threshold), sys.stdout, top)
+
+
+def answers(bundle: Bundle, texts: Iterable[str], top: int, threshold: float = 0.0) -> Iterator[Row]:
+    """The ``top`` likeliest labels of each text, those under ``threshold`` left out."""
+    from fenlei.runtime import Predictor
+
+    shown, read = tee(texts)  # the predictor reads ahead by one chunk, no more
+    for text, answer in zip(shown, Predictor(bundle).stream(read, top), strict=True):
+        kept = sum(probability >= threshold for probability in answer.probabilities)  # they fall
+        yield Row(text, answer.labels[:kept], [round(probability, 6) for probability in answer.probabilities[:kept]])

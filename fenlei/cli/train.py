@@ -1,0 +1,87 @@
+"""``fenlei train``: labelled texts in, a bundle out."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import shlex
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from fenlei.cli.arguments import DATA, add_data, add_recipe, add_verb, add_words, recipe_of, require, whole
+from fenlei.cli.data import divide, read_data
+from fenlei.cli.output import emit, say
+from fenlei.cli.test import dev_line, measure, scores_line
+
+if TYPE_CHECKING:
+    from fenlei.bundle import Bundle
+    from fenlei.corpus import Document, Ledger
+    from fenlei.learn import Labelled
+    from fenlei.recipe import Recipe
+
+
+def add(verbs: Any) -> None:
+    """Its arguments."""
+    verb = add_verb(verbs, "train", run, "turn labelled texts into a classifier")
+    add_data(verb)
+    verb.add_argument("--dev", metavar="DATA", help=f"held-out data that decides, {DATA} (default: a tenth of DATA)")
+    verb.add_argument("--out", default="fenlei-model", metavar="BUNDLE", help="folder to write (default fenlei-model)")
+    verb.add_argument("--tokenizer", metavar="NAME", help="chars, words, jieba, ... (default: by the texts' scripts)")
+    verb.add_argument("--min-count", type=whole, metavar="N", help="a rarer token is unknown")
+    verb.add_argument("--max-size", type=whole, metavar="N", help="tokens in the vocabulary at most")
+    add_words(verb)
+    add_recipe(verb)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Everything that can be wrong with the call is found before the data is read."""
+    from fenlei import bundle as bundles
+
+    require("torch", "onnx", "sklearn")
+    recipe = recipe_of(arguments)
+    bundles.check_target(arguments.out)
+    documents, ledger = read_data(arguments.data, arguments.encoding)
+    sides = divide(documents, ledger, arguments, recipe)
+    bundle = train_on(sides["train"], sides["dev"], recipe, ledger, arguments.quiet)
+    folder = bundle.save(arguments.out)
+    say(f"dev: {dev_line(bundle.scores, recipe.model)}")
+    result: dict[str, Any] = {"bundle": str(folder), "scores": bundle.scores, "ledger": ledger.counts}
+    if sides["test"]:
+        result["test"] = measure(bundle, sides["test"])
+        say(f"test: {scores_line(result['test'])}")
+    say_next(folder)
+    if arguments.json:
+        emit(result)
+
+
+def train_on(train: Sequence[Document], dev: Sequence[Document], recipe: Recipe, ledger: Ledger, quiet: bool) -> Bundle:
+    """A trained bundle, not yet saved; progress goes to standard error."""
+    from fenlei.learn import learn
+    from fenlei.progress import Progress
+
+    say(f"train: {len(train):,} documents; dev: {len(dev):,}")
+    if not dev:
+        ledger.note("no document is held out: the dev scores are those of the training data")
+        say(ledger.notes[-1])
+    try:
+        with Progress(sys.stderr, quiet=quiet) as progress:
+            found = json.loads(ledger.to_json())
+            return learn(labelled(train), labelled(dev or train), recipe, progress.show, found)
+    except KeyboardInterrupt:
+        raise KeyboardInterrupt("nothing was written") from None
+
+
+def labelled(documents: Sequence[Document]) -> Labelled:
+    """Columns for ``learn``."""
+    from fenlei.learn import Labelled
+
+    return Labelled([document.text for document in documents], [document.label for document in documents])
+
+
+def say_next(folder: Path) -> None:
+    """Where the bundle is, and what to do with it."""
+    name = shlex.quote(str(folder))
+    say(f"bundle: {name} (model card: {shlex.quote(str(folder / 'README.md'))})")
+    say(f"next: fenlei predict {name} FILE | fenlei test {name} DATA | fenlei info {name}")

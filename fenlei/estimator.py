@@ -1,0 +1,231 @@
+"""The scikit-learn estimator: ``fit`` trains a classifier from texts, ``predict`` answers as its saved bundle would."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping, Sequence, Set
+from numbers import Real
+from os import PathLike
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import numpy.typing as npt
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted
+
+from fenlei.corpus import Document, Ledger, split_dev
+from fenlei.learn import Labelled, Note, learn
+from fenlei.recipe import PRESETS, Recipe
+from fenlei.runtime import Predictor, checked
+from fenlei.training import Epoch, Step
+
+Array = npt.NDArray[Any]
+Floats = npt.NDArray[np.float32]
+
+logger = logging.getLogger(__name__)
+
+NOT_HELD_OUT = "No document could be held out: epoch, branches and scores were judged on the training texts themselves."
+
+
+class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # scikit-learn has no types
+    """A recurrent text classifier with scikit-learn's manners: clone it, search its settings, put it into a pipeline.
+
+    >>> classifier = TextClassifier(preset="fast").fit(texts, labels)  # doctest: +SKIP
+    >>> classifier.predict(["a text"])  # doctest: +SKIP
+
+    ``X`` is a list, tuple, 1-D array or series of strings. ``fit`` holds out ``dev_fraction`` of the documents to
+    decide when to stop; where these would be of one class only, the training texts decide. It prints nothing:
+    decisions and epochs go to the logger ``fenlei.estimator`` at level INFO. Ctrl-C after the first epoch keeps the
+    best one so far.
+
+    Parameters
+    ----------
+    model : the name of the network, one of ``fenlei.models.ENCODERS``, or None for the linear model alone.
+    preset : a key of ``fenlei.recipe.PRESETS``.
+    options : settings that replace the preset's: fields of ``Recipe`` but for ``model`` and ``seed``. The network's
+        own stand in a dict of that name: ``{"epochs": 3, "options": {"hidden_size": 64}}``.
+    random_state : a seed; a ``RandomState`` to draw one from at each fit; None for another one at each fit.
+
+    Attributes
+    ----------
+    classes_ : the distinct labels in ``np.unique``'s order and type, ``(C,)``.
+    bundle_ : the trained classifier as a ``Bundle``, with its recipe and its scores on the held-out documents.
+    """
+
+    def __init__(
+        self,
+        model: str | None = "bilstm",
+        preset: str = "default",
+        options: Mapping[str, Any] | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+    ) -> None:
+        self.model = model
+        self.preset = preset
+        self.options = options
+        self.random_state = random_state
+
+    def fit(self, X: Sequence[str], y: Sequence[Any], sample_weight: Sequence[float] | None = None) -> Self:
+        """Train on texts ``X (N,)`` with labels ``y (N,)``: strings, whole numbers or bools of at least two classes.
+
+        ``sample_weight (N,)`` says how much each document counts; only the ratios matter, and a document of weight 0
+        counts as absent. Raises ValueError or TypeError for what cannot be trained on, before training starts.
+        """
+        recipe = choose_recipe(self.model, self.preset, self.options, self.random_state)
+        texts, labels = check_texts(X), check_labels(y)
+        check_consistent_length(texts, labels)
+        weights: Floats | None = None
+        if sample_weight is not None:
+            kept, weights = check_weights(sample_weight, len(texts))
+            texts, labels = [texts[place] for place in kept], labels[kept]
+        classes, numbers = np.unique(labels, return_inverse=True)
+        names = [str(label) for label in classes.tolist()]
+        ledger = Ledger()
+        train, dev = hold_out(Labelled(texts, [names[n] for n in numbers], weights), recipe, ledger)
+        bundle = learn(train, dev, recipe, log, json.loads(ledger.to_json()))
+        self.bundle_, self.classes_, self._predictor = bundle, classes, Predictor(bundle)
+        self._columns = np.array([bundle.labels.index(name) for name in names])
+        return self
+
+    def predict(self, X: Sequence[str]) -> Array:
+        """The likeliest label of each text, ``(N,)``, of the type that ``y`` had."""
+        places = self.predict_proba(X).argmax(axis=1)
+        return np.asarray(self.classes_[places])
+
+    def predict_proba(self, X: Sequence[str]) -> Floats:
+        """Probabilities ``(N, C)``, columns in the order of ``classes_``; no texts give ``(0, C)``."""
+        check_is_fitted(self)
+        return self._predictor.predict_proba(check_texts(X))[:, self._columns]
+
+    def predict_log_proba(self, X: Sequence[str]) -> Floats:
+        """Natural logarithms of ``predict_proba``, -inf where a probability is too small for a float32."""
+        with np.errstate(divide="ignore"):
+            return np.log(self.predict_proba(X))
+
+    def save(self, folder: str | PathLike[str], *, overwrite: bool = True) -> Path:
+        """Write the bundle, which ``fenlei.load`` and the command line read without torch; returns its path.
+
+        A bundle's labels are strings: the class 1 comes back as "1". To keep labels of another type, pickle the
+        estimator. Errors are those of ``Bundle.save``.
+        """
+        check_is_fitted(self)
+        return self.bundle_.save(folder, overwrite=overwrite)
+
+    def __getstate__(self) -> dict[str, Any]:
+        # A session of onnxruntime does not pickle: it is left out here and built again there.
+        return {name: value for name, value in super().__getstate__().items() if name != "_predictor"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        super().__setstate__(state)
+        if "bundle_" in state:
+            self._predictor = Predictor(self.bundle_)
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.input_tags.string = True
+        tags.input_tags.one_d_array = True
+        tags.input_tags.two_d_array = False
+        return tags
+
+
+def choose_recipe(
+    model: str | None, preset: str, options: Mapping[str, Any] | None, random_state: int | np.random.RandomState | None
+) -> Recipe:
+    """The preset's recipe with the options on top; ValueError for an unknown preset or setting."""
+    if preset not in PRESETS:
+        raise ValueError(f"unknown preset {preset!r}; the choices are {', '.join(PRESETS)}")
+    if not isinstance(options, Mapping | None):
+        raise TypeError(f"options should be a dict of settings, got {options!r}")
+    for name, parameter in {"model": "model", "seed": "random_state"}.items():
+        if name in (options or {}):
+            raise ValueError(f"options cannot hold {name!r}: set the parameter {parameter} instead")
+    settings = {**PRESETS[preset], **(options or {}), "model": model, "seed": choose_seed(random_state)}
+    return Recipe().change(**settings)
+
+
+def choose_seed(random_state: int | np.random.RandomState | None) -> int:
+    """An int is the seed itself; a ``RandomState`` and None give another one each time."""
+    generator = check_random_state(random_state)
+    if random_state is None or isinstance(random_state, np.random.RandomState):
+        return int(generator.randint(2**31 - 1))
+    return int(random_state)
+
+
+def check_texts(X: Sequence[str]) -> list[str]:
+    """``X`` as a list of strings. Raises ValueError where it is not 1-D, TypeError for what holds no texts in order."""
+    dimensions = getattr(X, "ndim", 1)
+    if dimensions != 1:
+        raise ValueError(f"expected texts in one dimension, got {dimensions} of them: pass the one column of texts")
+    if isinstance(X, Mapping | Set) or not (hasattr(X, "__len__") and hasattr(X, "__iter__")):
+        raise TypeError(f"expected a sequence of texts, such as a list, got {type(X).__name__}")
+    return [str(text) for text in checked(X)]
+
+
+def check_labels(y: Sequence[Any]) -> Array:
+    """``y`` as an array ``(N,)`` of strings or of numbers. Raises ValueError where a label is missing or neither."""
+    if y is None:
+        raise ValueError("a classifier requires y to be passed, but the target y is None")
+    # As objects, or numpy would turn the list ["a", None, 1] into strings.
+    labels: Array = column_or_1d(np.asarray(y, None if hasattr(y, "dtype") else object), warn=True)
+    for number, label in enumerate(labels.tolist()):
+        if not isinstance(label, str | Real | np.bool_) or label != label or label in (np.inf, -np.inf):
+            raise ValueError(f"label number {number} is {label!r}, expected a string, a whole number or a bool")
+        if isinstance(label, str) != isinstance(labels[0], str):
+            raise ValueError(f"labels should be all strings or all numbers, got {labels[0]!r} and {label!r}")
+    if labels.dtype == object and not (hasattr(y, "dtype") and isinstance(labels[0], str)):
+        labels = np.array(labels.tolist())
+    if labels.dtype.kind == "f":
+        check_classification_targets(labels)
+    return labels
+
+
+def check_weights(sample_weight: Sequence[float], count: int) -> tuple[npt.NDArray[np.int64], Floats]:
+    """The places of the documents that count at all, and their weights, 1 on average.
+
+    Raises ValueError unless there are ``count`` weights, finite, none negative, not all 0.
+    """
+    weights = np.asarray(sample_weight, np.float64)
+    if weights.shape != (count,):
+        raise ValueError(f"sample_weight should have one weight for each of {count} texts, got shape {weights.shape}")
+    wrong = np.flatnonzero(~(np.isfinite(weights) & (weights >= 0)))
+    if len(wrong):
+        raise ValueError(f"weight number {wrong[0]} is {weights[wrong[0]]}, expected a finite number, 0 or more")
+    kept = np.flatnonzero(weights)
+    if not len(kept):
+        raise ValueError("every sample_weight is zero, so there is no document to train on")
+    return kept, (weights[kept] / weights[kept].mean()).astype(np.float32)
+
+
+def hold_out(data: Labelled, recipe: Recipe, ledger: Ledger) -> tuple[Labelled, Labelled]:
+    """(train, dev): a share of each class goes to dev; both are all of ``data`` where dev would be of one class."""
+    documents = [Document(*pair, source="") for pair in zip(data.texts, data.labels, strict=True)]
+    held = split_dev(documents, recipe.dev_fraction, recipe.seed)[1] if recipe.dev_fraction else []
+    texts = {document.text for document in held}  # copies of a text stay on one side
+    train, dev = (
+        [place for place, text in enumerate(data.texts) if (text in texts) == in_dev] for in_dev in (False, True)
+    )
+    judged, learned = ({data.labels[place] for place in side} for side in (dev, train))
+    # A class all of whose texts stand in other classes too can vanish from train with them.
+    if len(judged) < 2 or learned != set(data.labels):
+        ledger.note(NOT_HELD_OUT)
+        logger.info(NOT_HELD_OUT)
+        return data, data
+    return take(data, train), take(data, dev)
+
+
+def take(data: Labelled, places: list[int]) -> Labelled:
+    """The documents at some places."""
+    weights = None if data.weights is None else data.weights[places]
+    return Labelled([data.texts[place] for place in places], [data.labels[place] for place in places], weights)
+
+
+def log(event: Note | Step | Epoch) -> None:
+    """Decisions and finished epochs, for whoever listens."""
+    if isinstance(event, Note):
+        logger.info("%s", event.sentence)
+    elif isinstance(event, Epoch):
+        rest = f"loss {event.loss:.4f}, dev accuracy {event.dev_accuracy:.4f}, {event.seconds:.1f} s"
+        logger.info("epoch %d of %d: %s", event.number, event.epochs, rest)

@@ -1,0 +1,721 @@
+"""The command line: every verb end to end on small sets, what goes to which stream, and one sentence for bad input."""
+
+from __future__ import annotations
+
+import csv
+import io
+import itertools
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fenlei.cli import main
+from fenlei.cli.arguments import fits
+from fenlei.cli.output import escaped, output
+from fenlei.cli.predict import answers
+from fenlei.cli.writers import FORMULA, Row, harmless, write_csv, write_jsonl, write_tsv
+from fenlei.progress import Progress
+from fenlei.training import Epoch, Step
+
+if TYPE_CHECKING:
+    from fenlei.bundle import Bundle
+    from fenlei.learn import Labelled
+
+VERBS = ("demo", "train", "test", "predict", "info", "segment", "vocab")
+SMALL = ["--epochs", "2", "--set", "embedding_size=8", "--option", "hidden_size=8", "--set", "threads=1"]
+LINEAR = ["--set", "model=null", "--set", "threads=1"]
+AWKWARD = {"甲": "a\nb", "乙": "c\td", "丙": "e/f", "丁": "g\\h", "戊": "=1+1", "己": "《体育》 新闻", "庚": "半\ud800"}
+
+
+class Result(NamedTuple):
+    status: int
+    out: str
+    err: str
+
+
+Run = Callable[..., Result]
+
+
+@pytest.fixture
+def run(capsys: pytest.CaptureFixture[str]) -> Run:
+    def call(*arguments: object) -> Result:
+        capsys.readouterr()
+        try:
+            status = main([str(argument) for argument in arguments])
+        except SystemExit as end:
+            status = int(end.code or 0)
+        return Result(status, *capsys.readouterr())
+
+    return call
+
+
+def tsv(path: Path, side: Labelled) -> Path:
+    rows = zip(side.labels, side.texts, strict=True)
+    path.write_text("".join(f"{label}\t{text}\n" for label, text in rows), encoding="utf-8")
+    return path
+
+
+@pytest.fixture(scope="module")
+def data(tmp_path_factory: pytest.TempPathFactory, chinese: tuple[Labelled, Labelled]) -> Path:
+    """A folder with train.tsv and dev.tsv."""
+    folder = tmp_path_factory.mktemp("data")
+    for name, side in zip(("train", "dev"), chinese, strict=True):
+        tsv(folder / f"{name}.tsv", side)
+    return folder
+
+
+@pytest.fixture(scope="module")
+def saved(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> Path:
+    return bundle.save(tmp_path_factory.mktemp("saved") / "B")
+
+
+@pytest.fixture(scope="module")
+def awkward(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A bundle whose labels hold line ends, tabs, slashes, a backslash, a formula and half a surrogate pair."""
+    folder = tmp_path_factory.mktemp("awkward")
+    rows = [{"label": label, "text": f"{word * 2} {n}"} for n in range(8) for word, label in AWKWARD.items()]
+    (folder / "rows.jsonl").write_text("".join(json.dumps(row) + "\n" for row in rows), encoding="utf-8")
+    assert main(["train", str(folder / "rows.jsonl"), "--out", str(folder / "B"), *LINEAR]) == 0
+    return folder / "B"
+
+
+def give(monkeypatch: pytest.MonkeyPatch, text: str) -> None:
+    """Put ``text`` on standard input."""
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(text.encode())))
+
+
+def fenlei(*arguments: object, **settings: Any) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-m", "fenlei", *map(str, arguments)]
+    return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, **settings)
+
+
+# --- the door ---
+
+
+@pytest.mark.parametrize("verb", VERBS)
+def test_every_verb_explains_itself(run: Run, verb: str) -> None:
+    result = run(verb, "--help")
+    assert result.status == 0
+    assert result.out.startswith(f"usage: fenlei {verb}")
+    assert "--json" in result.out
+
+
+def test_help_lists_every_verb_and_answers_at_once() -> None:
+    seconds = []
+    for _ in range(3):
+        began = time.perf_counter()
+        result = fenlei("--help")
+        seconds.append(time.perf_counter() - began)
+    assert min(seconds) <= 0.3
+    assert result.returncode == 0
+    assert [verb for verb in VERBS if f"    {verb} " not in result.stdout] == []
+
+
+def test_help_and_import_load_nothing_heavy() -> None:
+    heavy = {"numpy", "torch", "onnxruntime", "sklearn", "onnx", "scipy", "rjieba", "tqdm"}
+    code = f"import fenlei, fenlei.cli, sys; fenlei.cli.parser(); print(sorted({heavy!r} & set(sys.modules)))"
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert result.stdout == "[]\n"
+
+
+def test_version_and_wrong_calls(run: Run) -> None:
+    assert run("--version").out.startswith("fenlei 0.")
+    for arguments in ((), ("bogus",), ("train",), ("predict", "B", "--top", "0"), ("predict", "B", "--threshold", "2")):
+        result = run(*arguments)
+        assert result.status == 2
+        assert result.err.count("\n") == 1
+        assert "--help says more" in result.err
+
+
+# --- train and test ---
+
+
+def documents(side: Labelled) -> Iterator[tuple[str, str]]:
+    return zip(side.labels, side.texts, strict=True)
+
+
+def write_folder(root: Path, side: Labelled) -> Path:
+    for number, (label, text) in enumerate(documents(side)):
+        path = root / "tree" / label / f"{number}.txt"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(text.encode("gb18030"))
+    return root / "tree"
+
+
+def write_table(root: Path, side: Labelled) -> Path:
+    with (root / "t.csv").open("w", encoding="utf-8", newline="") as stream:
+        csv.writer(stream).writerows([("text", "label"), *((text, label) for label, text in documents(side))])
+    return root / "t.csv"
+
+
+def write_lines(root: Path, side: Labelled) -> Path:
+    lines = [json.dumps({"label": label, "text": text}, ensure_ascii=False) + "\n" for label, text in documents(side)]
+    (root / "t.jsonl").write_text("".join(lines), encoding="utf-8")
+    return root / "t.jsonl"
+
+
+def write_fasttext(root: Path, side: Labelled) -> Path:
+    lines = [f"__label__{label} {text}\n" for label, text in documents(side)]
+    (root / "t.txt").write_text("".join(lines), encoding="utf-8")
+    return root / "t.txt"
+
+
+@pytest.mark.parametrize("write", [write_folder, write_table, write_lines, write_fasttext])
+def test_every_format_trains_the_same_classifier(
+    run: Run, tmp_path: Path, chinese: tuple[Labelled, Labelled], data: Path, write: Callable[[Path, Labelled], Path]
+) -> None:
+    result = run("train", write(tmp_path, chinese[0]), "--dev", data / "dev.tsv", "--out", tmp_path / "B", *LINEAR)
+    assert result.status == 0, result.err
+    assert result.out == ""
+    if write is write_folder:
+        assert "gb18030" in result.err
+    measured = json.loads(run("test", tmp_path / "B", data / "dev.tsv", "--json").out)
+    assert measured["accuracy"] >= 0.9
+    assert list(measured["classes"]) == sorted(set(chinese[0].labels))
+
+
+def test_test_repeats_the_accuracy_of_train_exactly(run: Run, tmp_path: Path, data: Path) -> None:
+    dev = data / "dev.tsv"
+    trained = run("train", data / "train.tsv", "--dev", dev, "--out", tmp_path / "B", "--json", *SMALL)
+    assert trained.status == 0, trained.err
+    scores = json.loads(trained.out)["scores"]["dev"]
+    measured = json.loads(run("test", tmp_path / "B", dev, "--json").out)
+    assert measured == scores
+    assert {"accuracy", "macro_f1", "n", "classes"} <= measured.keys()
+    assert measured["n"] == len(dev.read_text(encoding="utf-8").splitlines())
+    assert f"dev: accuracy {measured['accuracy']:.4f}" in trained.err
+    assert "epoch 2/2" in trained.err
+
+
+def test_test_shows_a_table(run: Run, saved: Path, data: Path) -> None:
+    result = run("test", saved, data / "dev.tsv")
+    lines = result.out.splitlines()
+    assert re.fullmatch(r"accuracy \d\.\d{4}, macro-F1 \d\.\d{4}, n 30", lines[0])
+    assert lines[2].split() == ["precision", "recall", "f1", "n", "label"]
+    assert [line.split()[-1] for line in lines[3:6]] == ["体育", "科技", "财经"]
+
+
+def test_a_folder_with_parts_trains_decides_and_tests_on_its_own(
+    run: Run, tmp_path: Path, chinese: tuple[Labelled, Labelled]
+) -> None:
+    for name, side in zip(("train", "dev", "test"), (*chinese, chinese[1]), strict=True):
+        tsv(tmp_path / f"{name}.txt", side)
+    result = run("train", tmp_path, "--out", tmp_path / "B", "--json", *LINEAR)
+    found = json.loads(result.out)
+    assert found["test"]["n"] == found["scores"]["dev"]["n"] == 30
+    assert "stand in train" not in result.err
+    assert "test part: 30 of 180" in run("test", tmp_path / "B", tmp_path).err
+
+
+def test_train_names_dev_texts_that_stand_in_train(run: Run, tmp_path: Path, data: Path) -> None:
+    result = run("train", data / "train.tsv", "--dev", data / "train.tsv", "--out", tmp_path / "B", "--json", *LINEAR)
+    assert "120 of 120 dev texts stand in train too" in result.err
+    assert json.loads(result.out)["ledger"]["leak"] == 120
+
+
+def test_dev_is_carved_from_train_and_said(run: Run, tmp_path: Path, data: Path) -> None:
+    result = run("train", data / "train.tsv", "--out", tmp_path / "B", "--seed", 7, *LINEAR)
+    assert "12 documents were held out as dev (10% of each class, seed 7)" in result.err
+    result = run("train", data / "train.tsv", "--out", tmp_path / "B", "--set", "dev_fraction=0", *LINEAR)
+    assert "the dev scores are those of the training data" in result.err
+
+
+def test_settings_and_options_reach_the_recipe(run: Run, tmp_path: Path, data: Path) -> None:
+    result = run(
+        "train", data / "train.tsv", "--out", tmp_path / "B", *SMALL, "--model", "lstm2", "--min-count", "3",
+        "--set", "streams=[\"bigrams\"]", "--set", "label_smoothing=0", "--tokenizer", "words",
+    )  # fmt: skip
+    assert result.status == 0, result.err
+    facts = json.loads(run("info", tmp_path / "B", "--json").out)
+    assert (facts["model"]["name"], facts["model"]["options"]) == ("lstm2", {"hidden_size": 8})
+    changed = {"min_count": 3, "streams": ["bigrams"], "label_smoothing": 0, "tokenizer": "words", "epochs": 2}
+    assert {name: facts["recipe"][name] for name in changed} == changed
+
+
+# --- predict ---
+
+
+def test_predict_from_a_file_and_from_standard_input(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, saved: Path, chinese: tuple[Labelled, Labelled]
+) -> None:
+    texts = [*chinese[1].texts, ""]
+    (tmp_path / "texts.txt").write_bytes("\n".join(texts).encode() + b"\n")
+    from_file = run("predict", saved, tmp_path / "texts.txt")
+    lines = from_file.out.splitlines()
+    assert from_file.err == ""
+    assert len(lines) == len(texts)
+    right = sum(line.split("\t")[0] == label for line, label in zip(lines, chinese[1].labels, strict=False))
+    assert right >= 27
+    give(monkeypatch, "\n".join(texts) + "\n")
+    assert run("predict", saved, "-") == from_file
+    give(monkeypatch, "\n".join(texts))  # the last one is empty, so without its line end it is no line
+    assert run("predict", saved).out.splitlines() == lines[:-1]
+
+
+def test_predict_reads_other_encodings(
+    run: Run, tmp_path: Path, saved: Path, chinese: tuple[Labelled, Labelled]
+) -> None:
+    texts = "\n".join(chinese[1].texts)
+    (tmp_path / "utf8.txt").write_bytes(texts.encode())
+    (tmp_path / "gbk.txt").write_bytes(texts.encode("gb18030"))
+    expected = run("predict", saved, tmp_path / "utf8.txt").out
+    assert run("predict", saved, tmp_path / "gbk.txt").out == expected
+    assert run("predict", saved, tmp_path / "gbk.txt", "--encoding", "gb18030").out == expected
+
+
+def test_top_and_threshold(run: Run, monkeypatch: pytest.MonkeyPatch, saved: Path) -> None:
+    text = "球队消息手机\n"
+    give(monkeypatch, text)
+    cells = run("predict", saved, "--top", 9).out.rstrip("\n").split("\t")
+    assert set(cells[::2]) == {"体育", "科技", "财经"}
+    numbers = [float(cell) for cell in cells[1::2]]
+    assert numbers == sorted(numbers, reverse=True)
+    assert sum(numbers) == pytest.approx(1, abs=1e-5)
+    assert numbers[1] > numbers[2]
+    give(monkeypatch, text)
+    between = (numbers[1] + numbers[2]) / 2
+    assert run("predict", saved, "--top", 3, "--threshold", between).out.rstrip("\n").split("\t") == cells[:4]
+    give(monkeypatch, text * 2)
+    assert run("predict", saved, "--threshold", 1).out == "\n\n"  # still a line a text
+
+
+def test_json_is_one_object_and_jsonl_one_a_line(run: Run, monkeypatch: pytest.MonkeyPatch, saved: Path) -> None:
+    give(monkeypatch, "球队赢了比赛\n股票上涨\n")
+    rows = [json.loads(line) for line in run("predict", saved, "--format", "jsonl", "--top", 2).out.splitlines()]
+    assert [row["labels"][0] for row in rows] == ["体育", "财经"]
+    assert [len(row["probabilities"]) for row in rows] == [2, 2]
+    give(monkeypatch, "球队赢了比赛\n股票上涨\n")
+    assert json.loads(run("predict", saved, "--json", "--top", 2).out) == {"predictions": rows}
+    give(monkeypatch, "")
+    assert json.loads(run("predict", saved, "--json").out) == {"predictions": []}
+
+
+def test_awkward_labels_survive(run: Run, monkeypatch: pytest.MonkeyPatch, awkward: Path) -> None:
+    def predict(form: str) -> str:
+        give(monkeypatch, "".join(f"{word * 2}\n" for word in AWKWARD))
+        return run("predict", awkward, "--format", form).out
+
+    labels = list(AWKWARD.values())
+    assert [json.loads(line)["labels"] for line in predict("jsonl").splitlines()] == [[label] for label in labels]
+    shown = [line.split("\t")[0] for line in predict("tsv").splitlines()]
+    assert shown == [r"a\nb", r"c\td", "e/f", r"g\\h", "=1+1", "《体育》 新闻", r"半\ud800"]
+    rows = list(csv.DictReader(io.StringIO(predict("csv"), newline="")))
+    assert [row["label"] for row in rows] == [*labels[:4], "'=1+1", labels[5], r"半\ud800"]
+    assert json.loads(run("info", awkward, "--json").out)["labels"] == sorted(labels)
+    assert len(run("info", awkward).out.splitlines()) == 9
+
+
+@given(st.text())
+def test_an_escaped_label_is_one_cell_and_can_be_restored(label: str) -> None:
+    cell = escaped(label)
+    assert len(f"{cell}\t1".splitlines()) == 1
+    assert cell.count("\t") == 0
+    codes = re.compile(r"\\(\\|n|r|t|x..|u....)")
+    assert codes.sub(lambda found: found[0].encode().decode("unicode_escape"), cell) == label
+
+
+@given(st.text(), st.lists(st.text(), min_size=1, max_size=3))
+def test_csv_holds_no_formula_and_every_text(text: str, labels: list[str]) -> None:
+    stream = io.StringIO(newline="")
+    write_csv([Row(text, labels, [0.5] * len(labels)), Row("", [], [])], stream, 3)
+    header, row, empty = csv.reader(io.StringIO(stream.getvalue(), newline=""))
+    assert header == ["text", "label", "probability", "label2", "probability2", "label3", "probability3"]
+    assert len(row) == len(empty) == 7
+    assert not any(cell.startswith(FORMULA) for cell in row)
+    for cell, value in zip((row[0], *row[1::2]), (text, *labels), strict=False):
+        assert cell in (value, f"'{value}")
+
+
+@pytest.mark.parametrize("cell", ["=1", "+1", "-1", "@x", "\tx", "\rx", "\0x", "＝1", "＋1", "－1", "＠x"])
+def test_formulas_are_neutralised(cell: str) -> None:
+    assert harmless(cell) == f"'{cell}"
+    assert harmless(f"a{cell}") == f"a{cell}"
+
+
+@given(st.text(), st.text())
+def test_json_lines_are_exact(text: str, label: str) -> None:
+    stream = io.StringIO()
+    write_jsonl([Row(text, [label], [0.25])], stream, 1)
+    assert json.loads(stream.getvalue()) == {"text": text, "labels": [label], "probabilities": [0.25]}
+    assert stream.getvalue().count("\n") == 1
+
+
+def test_a_row_without_a_probable_label_is_an_empty_line() -> None:
+    stream = io.StringIO()
+    write_tsv([Row("a", [], []), Row("b", ["x"], [1.0])], stream, 1)
+    assert stream.getvalue() == "\nx\t1.000000\n"
+
+
+def test_predict_ends_quietly_when_its_reader_does(awkward: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.txt").write_text("甲乙丙\n" * 20_000, encoding="utf-8")
+    command = [sys.executable, "-m", "fenlei", "predict", str(awkward), str(tmp_path / "t.txt")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE) as process:
+        assert process.stdout
+        assert process.stderr
+        assert process.stdout.readline()
+        process.stdout.close()
+        assert process.stderr.read() == b""
+        assert process.wait(60) == 0
+
+
+def test_predict_reads_no_more_than_it_needs(bundle: Bundle) -> None:
+    read = itertools.count()
+    endless = (f"球队 {number}" for number in read)
+    first = list(itertools.islice(answers(bundle, endless, 1), 10))
+    assert [row.text for row in first] == [f"球队 {number}" for number in range(10)]
+    assert next(read) <= 5000
+
+
+PEAK = """
+import resource, sys
+from fenlei.cli import main
+status = main(sys.argv[1:])
+print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss, file=sys.stderr)
+sys.exit(status)
+"""
+
+
+@pytest.mark.slow
+def test_predict_keeps_memory_flat(saved: Path, tmp_path: Path) -> None:
+    peaks = []
+    for count in (10_000, 100_000):
+        path = tmp_path / f"{count}.txt"
+        path.write_text("".join(f"第{n}场比赛球队进球了，今天的消息\n" for n in range(count)), encoding="utf-8")
+        command = [sys.executable, "-c", PEAK, "predict", str(saved), str(path)]
+        result = subprocess.run(command, capture_output=True, text=True, encoding="utf-8", check=True)
+        assert result.stdout.count("\n") == count
+        peaks.append(int(result.stderr) / 1024)
+    assert peaks[1] - peaks[0] < 20  # MB
+
+
+# --- info ---
+
+
+def test_info_tells_what_a_bundle_is(run: Run, saved: Path) -> None:
+    result = run("info", saved, "--verify")
+    assert result.status == 0
+    lines = dict(line.strip().split("  ", 1) for line in result.out.splitlines())
+    assert lines["classes"] == "3: 体育, 科技, 财经"
+    assert lines["network"] == "bilstm (hidden_size 8)"
+    assert lines["verified"].startswith("8 golden inputs answered again")
+    assert max(map(len, lines)) <= 10
+
+
+def test_info_json(run: Run, saved: Path, bundle: Bundle) -> None:
+    facts = json.loads(run("info", saved, "--json", "--verify").out)
+    assert facts["labels"] == ["体育", "科技", "财经"]
+    assert facts["digest"] == bundle.digest()
+    assert facts["bytes"] == sum(path.stat().st_size for path in saved.iterdir())
+    assert facts["dev"]["n"] == 30
+    assert facts["verified"] == {"inputs": 8, "largest_difference": 0.0}
+
+
+def test_info_verify_refuses_a_bundle_that_answers_differently(run: Run, tmp_path: Path, saved: Path) -> None:
+    from fenlei.bundle import Bundle
+
+    changed = Bundle.load(saved)
+    changed.golden = [(text, [1 - p for p in row]) for text, row in changed.golden]
+    changed.save(tmp_path / "B")
+    assert run("info", tmp_path / "B").status == 0
+    result = run("info", tmp_path / "B", "--verify")
+    assert (result.status, result.out) == (1, "")
+    assert "answered differently" in result.err
+
+
+# --- segment and vocab ---
+
+
+def test_segment_writes_the_classic_file(run: Run, tmp_path: Path, data: Path) -> None:
+    result = run("segment", data / "dev.tsv", "--out", tmp_path / "s.tsv", "--json")
+    assert json.loads(result.out) == {"documents": 30, "out": str(tmp_path / "s.tsv"), "ledger": {}}
+    lines = (tmp_path / "s.tsv").read_text(encoding="utf-8").splitlines()
+    rows = [line.split("\t") for line in (data / "dev.tsv").read_text(encoding="utf-8").splitlines()]
+    assert [(label, cut.replace(" ", "")) for label, cut in (line.split("\t") for line in lines)] == [
+        (label, text.replace(",", ",")) for label, text in rows
+    ]
+    assert run("segment", data / "dev.tsv", "--out", "-").out == "".join(f"{line}\n" for line in lines)
+
+
+def test_vocab_is_sorted_by_count(run: Run, tmp_path: Path, data: Path) -> None:
+    out = run("vocab", data / "train.tsv", "--out", "-", "--min-count", 3).out
+    rows = [(word, int(count)) for word, count in (line.split("\t") for line in out.splitlines())]
+    assert len(rows) > 10
+    assert rows == sorted(rows, key=lambda row: (-row[1], row[0]))
+    assert min(count for _, count in rows) >= 3
+    assert run("vocab", data / "train.tsv", "--out", tmp_path / "v.tsv", "--min-count", 3, "--max-size", 5).status == 0
+    assert (tmp_path / "v.tsv").read_text(encoding="utf-8") == "".join(f"{w}\t{n}\n" for w, n in rows[:5])
+
+
+def test_tokenizer_options(run: Run, tmp_path: Path) -> None:
+    (tmp_path / "d.tsv").write_text("甲\tＡBC 云计算平台\n乙\tdef 云计算平台\n", encoding="utf-8")
+    (tmp_path / "user.txt").write_text("云计算平台 10 n\n", encoding="utf-8")
+    (tmp_path / "stop.txt").write_text("def\n", encoding="utf-8")
+    words = ["--user-words", tmp_path / "user.txt", "--stop-words", tmp_path / "stop.txt"]
+    assert run("segment", tmp_path / "d.tsv", "--out", "-", *words).out == "甲\tabc 云计算平台\n乙\t云计算平台\n"
+    kept = run("segment", tmp_path / "d.tsv", "--out", "-", "--keep-case", "--keep-form", "--tokenizer", "chars").out
+    assert kept.startswith("甲\tＡ B C 云 计")
+
+
+def test_output_appears_whole_or_not_at_all(tmp_path: Path) -> None:
+    def fail(path: Path) -> None:
+        with output(str(path)) as stream:
+            stream.write("new")
+            raise RuntimeError
+
+    path = tmp_path / "o.tsv"
+    path.write_text("old")
+    with pytest.raises(RuntimeError):
+        fail(path)
+    assert path.read_text() == "old"
+    assert os.listdir(tmp_path) == ["o.tsv"]
+    with output(str(path)) as stream:
+        stream.write("new\ud800\n")
+    assert path.read_bytes() == b"new\\ud800\n"
+    with output(os.devnull) as stream:
+        stream.write("gone")
+    assert not Path(os.devnull).is_file()
+
+
+# --- bad input: one sentence, the right status, nothing half-written ---
+
+
+def no_such_folder(root: Path, saved: Path) -> Sequence[object]:
+    return "train", root / "nowhere"
+
+
+def empty_folder(root: Path, saved: Path) -> Sequence[object]:
+    (root / "empty").mkdir()
+    return "train", root / "empty"
+
+
+def no_text_column(root: Path, saved: Path) -> Sequence[object]:
+    (root / "t.csv").write_text("label,size\n" + "a,1\nb,2\n" * 20)
+    return "train", root / "t.csv"
+
+
+def no_text(root: Path, saved: Path) -> Sequence[object]:
+    (root / "t.csv").write_bytes(bytes(range(256)) * 10)
+    return "train", root / "t.csv"
+
+
+def one_class(root: Path, saved: Path) -> Sequence[object]:
+    (root / "t.tsv").write_text("".join(f"only\ttext number {n}\n" for n in range(30)))
+    return "train", root / "t.tsv"
+
+
+def unknown_encoding(root: Path, saved: Path) -> Sequence[object]:
+    (root / "t.tsv").write_text("a\tb\n")
+    return "train", root / "t.tsv", "--encoding", "klingon"
+
+
+def copy(root: Path, saved: Path, change: Callable[[dict[str, bytes]], None]) -> Path:
+    files = {path.name: path.read_bytes() for path in saved.iterdir()}
+    change(files)
+    (root / "copy").mkdir()
+    for name, content in files.items():
+        (root / "copy" / name).write_bytes(content)
+    return root / "copy"
+
+
+def flipped_byte(root: Path, saved: Path) -> Sequence[object]:
+    def change(files: dict[str, bytes]) -> None:
+        graph = bytearray(files["model.onnx"])
+        graph[len(graph) // 2] ^= 1
+        files["model.onnx"] = bytes(graph)
+
+    return "predict", copy(root, saved, change), os.devnull
+
+
+def newer_format(root: Path, saved: Path) -> Sequence[object]:
+    def change(files: dict[str, bytes]) -> None:
+        files["manifest.json"] = json.dumps(json.loads(files["manifest.json"]) | {"format": 99}).encode()
+
+    return "info", copy(root, saved, change)
+
+
+def no_bundle(root: Path, saved: Path) -> Sequence[object]:
+    return "predict", root
+
+
+def no_texts(root: Path, saved: Path) -> Sequence[object]:
+    return "predict", saved, root / "nowhere.txt"
+
+
+def folder_of_texts(root: Path, saved: Path) -> Sequence[object]:
+    return "predict", saved, root
+
+
+def bad_bytes(root: Path, saved: Path) -> Sequence[object]:
+    (root / "t.txt").write_bytes("好的\n".encode() * 20 + b"\xff\xfe\xfa\n" + "好的\n".encode() * 20)
+    return "predict", saved, root / "t.txt"
+
+
+def foreign_out(root: Path, saved: Path) -> Sequence[object]:
+    (root / "mine").mkdir()
+    (root / "mine" / "thesis.doc").write_text("precious")
+    return "train", root / "nowhere", "--out", root / "mine"
+
+
+def no_parent(root: Path, saved: Path) -> Sequence[object]:
+    return "segment", root / "nowhere", "--out", root / "no" / "s.tsv"
+
+
+def two_outputs(root: Path, saved: Path) -> Sequence[object]:
+    return "vocab", root / "nowhere", "--out", "-", "--json"
+
+
+def asked(*arguments: str) -> Callable[[Path, Path], Sequence[object]]:
+    return lambda root, saved: ("train", root / "nowhere", *arguments)
+
+
+@pytest.mark.parametrize(
+    ("case", "status", "expected"),
+    [
+        (no_such_folder, 2, "no such file or folder: .*nowhere"),
+        (empty_folder, 1, "no documents in .*empty: it is empty; give"),
+        (no_text_column, 1, "t.csv has no text column .*'label', 'size'.*; name the columns"),
+        (no_text, 1, "t.csv is no text: .*; give a csv, tsv, jsonl or txt file"),
+        (one_class, 1, "at least two classes, the training data has only 'only'"),
+        (unknown_encoding, 1, "unknown encoding 'klingon', expected a name such as utf-8"),
+        (flipped_byte, 1, "model.onnx is damaged, as its SHA-256 .*: copy the whole bundle again"),
+        (newer_format, 1, r"written by a newer fenlei \(format 99, .*: upgrade fenlei"),
+        (no_bundle, 1, "is not a bundle, as it has no manifest.json: name a folder"),
+        (no_texts, 2, "no such file or directory: .*nowhere.txt"),
+        (folder_of_texts, 2, "is a folder where a file of texts"),
+        (bad_bytes, 1, "line 21 of .*t.txt cannot be read"),
+        (foreign_out, 2, "mine is not empty and not just a bundle .*'thesis.doc'.*: name another folder"),
+        (no_parent, 2, "there is no folder .*no to write s.tsv into"),
+        (two_outputs, 2, "--json and --out - both want standard output: name a file"),
+        (asked("--model", "gpt"), 2, "unknown model 'gpt'; the choices are .*bilstm"),
+        (asked("--preset", "magic"), 2, "unknown preset 'magic'; the choices are default, fast"),
+        (asked("--set", "drop=1"), 2, "no setting 'drop'; the choices are model, .*dropout"),
+        (asked("--set", "dropout"), 2, "expected NAME=VALUE, got 'dropout'"),
+        (asked("--set", "dropout=high"), 2, "the setting 'dropout' cannot be 'high'; its default is 0.4"),
+        (asked("--set", "dropout=2"), 2, r"the setting dropout must be in \[0, 1\), got 2"),
+        (asked("--option", "size=1"), 2, "no bilstm option 'size'; the choices are hidden_size"),
+        (asked("--option", "hidden_size=1.5"), 2, "the bilstm option 'hidden_size' cannot be 1.5"),
+    ],
+)
+def test_bad_input_gets_one_sentence(
+    run: Run,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    saved: Path,
+    case: Callable[[Path, Path], Sequence[object]],
+    status: int,
+    expected: str,
+) -> None:
+    arguments = case(tmp_path, saved)
+    before = sorted(tmp_path.rglob("*"))
+    monkeypatch.chdir(tmp_path)
+    result = run(*arguments)
+    said = result.err.splitlines()
+    assert result.status == status
+    assert said[-1].startswith("fenlei: ")
+    assert re.search(expected, said[-1])
+    assert sum(line.startswith("fenlei: ") for line in said) == 1
+    assert "Traceback" not in result.err
+    assert "fault of fenlei" not in result.err
+    assert sorted(tmp_path.rglob("*")) == before
+    if case is not one_class:  # which says how it read the data first
+        assert len(said) == 1
+
+
+def test_a_fault_of_our_own_is_one_line_and_can_be_seen(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    from fenlei.bundle import Bundle
+
+    def broken(folder: str) -> Bundle:
+        raise KeyError("\x1b[31msecret\nname")
+
+    monkeypatch.setattr(Bundle, "load", broken)
+    result = run("info", tmp_path)
+    assert result.status == 1
+    assert (
+        result.err
+        == "fenlei: KeyError: '\\x1b[31msecret\\nname' (this is a fault of fenlei; FENLEI_DEBUG=1 shows where)\n"
+    )
+    monkeypatch.setenv("FENLEI_DEBUG", "1")
+    with pytest.raises(KeyError):
+        main(["info", str(tmp_path)])
+
+
+def test_training_without_its_packages_says_what_to_install(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr("fenlei.cli.arguments.find_spec", lambda name: None)
+    result = run("train", tmp_path)
+    assert result.status == 1
+    assert result.err == "fenlei: this needs torch, onnx, sklearn: pip install -c constraints.txt 'fenlei[train]'\n"
+
+
+# --- Ctrl-C ---
+
+
+def stop_at(monkeypatch: pytest.MonkeyPatch, kind: type, number: int) -> None:
+    """Ctrl-C at the ``number``-th event of ``kind``, and a sign of life after every batch."""
+    monkeypatch.setattr("fenlei.training.TICK", -1.0)
+    seen = []
+    show = Progress.show
+
+    def watch(self: Progress, event: Any) -> None:
+        if isinstance(event, kind):
+            seen.append(event)
+            if len(seen) == number:
+                raise KeyboardInterrupt
+        show(self, event)
+
+    monkeypatch.setattr(Progress, "show", watch)
+
+
+def test_ctrl_c_before_the_first_epoch_writes_nothing(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: Path
+) -> None:
+    stop_at(monkeypatch, Step, 1)
+    result = run("train", data / "train.tsv", "--out", tmp_path / "B", *SMALL)
+    assert result.status == 1
+    assert result.err.splitlines()[-1] == "fenlei: stopped by hand: nothing was written"
+    assert os.listdir(tmp_path) == []
+
+
+def test_ctrl_c_after_an_epoch_keeps_the_best(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: Path
+) -> None:
+    stop_at(monkeypatch, Epoch, 2)
+    result = run("train", data / "train.tsv", "--out", tmp_path / "B", *SMALL, "--epochs", 9)
+    assert result.status == 0, result.err
+    assert "stopped by hand: the best of" in result.err
+    assert run("info", tmp_path / "B", "--verify").status == 0
+
+
+# --- values ---
+
+
+@pytest.mark.parametrize(
+    ("value", "hint", "expected"),
+    [
+        (3, int, True),
+        (3, float, True),
+        (3.5, int, False),
+        (True, int, False),
+        (True, bool, True),
+        ("x", int | None, False),
+        (None, int | None, True),
+        (["a"], tuple[str, ...] | None, True),
+        ("max", str | Sequence[str], True),
+        (3, Sequence[str], False),
+    ],
+)
+def test_values_fit_their_annotations(value: object, hint: Any, expected: bool) -> None:
+    assert fits(value, hint) is expected

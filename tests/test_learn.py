@@ -1,0 +1,282 @@
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from fenlei import learn as module
+from fenlei import linear, training
+from fenlei.bundle import Bundle
+from fenlei.learn import GOLDEN, Labelled, Note, build_pipeline, classes_of, decide, learn
+from fenlei.recipe import Recipe
+from fenlei.runtime import Predictor
+from fenlei.training import Epoch, Step
+
+Sets = tuple[Labelled, Labelled]
+
+
+class Log:
+    """Collects what a run says; optionally breaks it off at one kind of event."""
+
+    def __init__(self, stop: type | None = None, after: int = 1) -> None:
+        self.events: list[Note | Step | Epoch] = []
+        self.stop, self.after = stop, after
+
+    def __call__(self, event: Note | Step | Epoch) -> None:
+        self.events.append(event)
+        if self.stop is not None and isinstance(event, self.stop):
+            self.after -= 1
+            if not self.after:
+                raise KeyboardInterrupt
+
+    def notes(self) -> str:
+        return "\n".join(event.sentence for event in self.events if isinstance(event, Note))
+
+    def epochs(self) -> list[Epoch]:
+        return [event for event in self.events if isinstance(event, Epoch)]
+
+
+def quick(texts: list[str], labels: list[str], recipe: Recipe, dev: Labelled | None = None) -> Bundle:
+    return learn(Labelled(texts, labels), dev or Labelled(texts, labels), recipe, Log())
+
+
+def accuracy(bundle: Bundle, dev: Labelled) -> float:
+    found = Predictor(bundle).predict(dev.texts)
+    return float(np.mean([one == other for one, other in zip(found, dev.labels, strict=True)]))
+
+
+@pytest.mark.parametrize("language", ["chinese", "english"])
+def test_both_languages_are_learned(language: str, tiny: Recipe, request: pytest.FixtureRequest) -> None:
+    train, dev = request.getfixturevalue(language)
+    log = Log()
+    bundle = learn(train, dev, tiny, log)
+    assert accuracy(bundle, dev) > 0.9
+    assert bundle.recipe["tokenizer"] == {"chinese": "chars", "english": "words"}[language]
+    assert bundle.recipe["streams"] == tuple(module.STREAMS_OF[bundle.recipe["tokenizer"]])
+    for beginning in ("tokenizer: ", "vocabulary: ", "linear model (TF-IDF + SVM, C=", "the bundle uses both"):
+        assert beginning in log.notes()
+    assert len(log.epochs()) == 2
+
+
+def test_the_recurrent_branch_alone_learns(chinese: Sets, tiny: Recipe) -> None:
+    recipe = tiny.change(wide=False, epochs=15, learning_rate=0.02, table_rate=0.05, batch_size=16)
+    bundle = learn(*chinese, recipe, Log())
+    assert accuracy(bundle, chinese[1]) > 0.9
+    assert bundle.scores["linear"] is None
+    assert not any(name.startswith("wide") for name in (*bundle.weights, *bundle.tables))
+
+
+def test_the_linear_branch_alone_learns(chinese: Sets, tiny: Recipe) -> None:
+    bundle = learn(*chinese, tiny.change(model=None, options={}), Log())
+    assert accuracy(bundle, chinese[1]) > 0.9
+    assert bundle.scores["dev"]["accuracy"] == pytest.approx(bundle.scores["linear"]["accuracy"])
+    assert bundle.scores["epochs"] == []
+    assert set(bundle.weights) == {"scales", "wide.weight", "wide.bias"}
+
+
+@pytest.mark.parametrize("changes", [{}, {"wide": False}, {"model": None, "options": {}}], ids=str)
+def test_the_scores_repeat_exactly_from_the_saved_bundle(
+    changes: dict[str, object], chinese: Sets, tiny: Recipe, tmp_path: Path
+) -> None:
+    bundle = learn(*chinese, tiny.change(**changes), Log(), {"documents": 120})
+    predictor = Predictor(bundle.save(tmp_path / "saved"))
+    dev = chinese[1]
+    assert module.evaluate(dev.labels, predictor.predict(dev.texts), predictor.labels) == bundle.scores["dev"]
+    assert predictor.verify() == 0.0
+    assert len(predictor.bundle.golden) == GOLDEN
+    assert predictor.bundle.ledger == {"documents": 120}
+    assert json.loads(json.dumps(bundle.recipe)) == predictor.bundle.recipe
+
+
+def test_the_same_recipe_gives_the_same_bundle(chinese: Sets, tiny: Recipe) -> None:
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    first, second = (learn(*chinese, tiny.change(threads=2), Log()) for _ in range(2))
+    assert first.graph == second.graph
+    assert first.weights.keys() == second.weights.keys()
+    for name, array in first.weights.items():
+        np.testing.assert_array_equal(array, second.weights[name])
+    assert first.golden == second.golden
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+@pytest.mark.parametrize(("labels", "has"), [(["sport", "sport"], "only 'sport'"), ([], "none")])
+def test_one_class_is_refused(labels: list[str], has: str, tiny: Recipe) -> None:
+    with pytest.raises(ValueError, match=f"at least two classes, the training data has {has}"):
+        learn(Labelled(["a", "b"][: len(labels)], labels), Labelled(["a"], ["sport"]), tiny, Log())
+
+
+def test_classes_are_sorted_and_distinct() -> None:
+    assert classes_of(["b", "a", "b", "中", "B"]) == ["B", "a", "b", "中"]
+
+
+def test_a_class_of_one_document_is_a_class(chinese: Sets, tiny: Recipe) -> None:
+    train = Labelled([*chinese[0].texts, "特别的东西"], [*chinese[0].labels, "孤"])
+    bundle = learn(train, chinese[1], tiny, Log())
+    assert bundle.labels == ["体育", "孤", "科技", "财经"]
+    assert accuracy(bundle, chinese[1]) > 0.9
+
+
+def test_two_documents_are_enough(tiny: Recipe) -> None:
+    bundle = quick(["good film", "bad film"], ["+", "-"], tiny)
+    assert Predictor(bundle).predict_proba(["good"]).shape == (1, 2)
+
+
+def test_sixty_classes_of_two_documents(tiny: Recipe) -> None:
+    texts = [f"topic{number} word{number} the{extra}" for number in range(60) for extra in range(2)]
+    labels = [f"class {number}" for number in range(60) for _ in range(2)]
+    bundle = quick(texts, labels, tiny)
+    assert len(bundle.labels) == 60
+    assert accuracy(bundle, Labelled(texts, labels)) > 0.9
+
+
+def test_past_the_most_classes_there_is_no_linear_model(monkeypatch: pytest.MonkeyPatch, tiny: Recipe) -> None:
+    monkeypatch.setattr(linear, "MOST_CLASSES", 2)
+    texts = ["one a", "two b", "three c"] * 3
+    log = Log()
+    bundle = learn(Labelled(texts, ["1", "2", "3"] * 3), Labelled(texts, ["1", "2", "3"] * 3), tiny, log)
+    assert "no linear model: 3 classes are more than 2" in log.notes()
+    assert "wide.weight" not in bundle.weights
+    assert Predictor(bundle).predict_proba(texts).shape == (9, 3)
+
+
+@pytest.mark.parametrize("strange", ["a\nb", "a/b", "../up", "", "\t", "=1+1", "<b>", "\ud800", "x" * 300, "CON"])
+def test_any_string_can_be_a_label(strange: str, tiny: Recipe, tmp_path: Path) -> None:
+    recipe = tiny.change(model=None, options={})
+    bundle = quick(["good film", "bad film"] * 3, [strange, "plain"] * 3, recipe)
+    predictor = Predictor(bundle.save(tmp_path / "saved"))
+    assert predictor.labels == sorted([strange, "plain"])
+    assert predictor.predict(["good", "bad"]) == [strange, "plain"]
+
+
+def test_dev_documents_of_unknown_classes_are_left_out_and_said(chinese: Sets, tiny: Recipe) -> None:
+    train, dev = chinese
+    log = Log()
+    more = Labelled([*dev.texts, "什么", "哪里"], [*dev.labels, "未知", "未知"])
+    bundle = learn(train, more, tiny, log)
+    assert "2 dev documents have labels that training does not: left out" in log.notes()
+    assert bundle.scores["dev"]["n"] == len(dev.texts)
+    with pytest.raises(ValueError, match="no dev document has a label that the training data knows"):
+        learn(train, Labelled(["什么"], ["未知"]), tiny, Log())
+
+
+def test_a_rare_class_among_many_documents(tiny: Recipe) -> None:
+    texts = ["the usual words again"] * 300 + ["something rare and special"] * 3
+    bundle = quick(texts, ["common"] * 300 + ["rare"] * 3, tiny)
+    assert Predictor(bundle).predict([texts[0], texts[-1]]) == ["common", "rare"]
+
+
+def test_document_weights_are_used(tiny: Recipe) -> None:
+    texts, labels = ["same words", "same words"] * 20, ["a", "b"] * 20
+    dev = Labelled(["same words"], ["b"])
+    heavy = np.array([0.01, 5.0] * 20, np.float32)
+    bundle = learn(Labelled(texts, labels, heavy), dev, tiny, Log())
+    assert Predictor(bundle).predict(["same words"]) == ["b"]
+
+
+@pytest.mark.parametrize(
+    "changes", [{}, {"wide": False}, {"pretrain_epochs": 1}, {"model": None, "options": {}}], ids=str
+)
+@pytest.mark.parametrize("text", ["same text", "", "  "])
+def test_texts_that_say_nothing_give_an_honest_answer(text: str, changes: dict[str, object], tiny: Recipe) -> None:
+    bundle = quick([text] * 8, ["a", "b"] * 4, tiny.change(**changes))
+    found = Predictor(bundle).predict_proba([text, "another text"])
+    assert np.isfinite(found).all()
+    np.testing.assert_allclose(found[0], 0.5, atol=0.2)
+
+
+def test_hostile_texts_are_learned_from_and_saved(hostile: list[str], tiny: Recipe, tmp_path: Path) -> None:
+    for tokenizer in ("chars", "words"):
+        recipe = tiny.change(tokenizer=tokenizer, epochs=1, max_length=100)
+        bundle = quick(hostile * 2, ["a", "b"] * len(hostile), recipe)
+        assert Predictor(bundle.save(tmp_path / tokenizer)).verify() == 0.0
+
+
+def test_stop_words_go_with_every_tokenizer(chinese: Sets, english: Sets, tiny: Recipe, tmp_path: Path) -> None:
+    words = tmp_path / "stop.txt"
+    words.write_text("的\n了\nthe\n,\n", encoding="utf-8")
+    for train, dev in (chinese, english):
+        bundle = learn(train, dev, tiny.change(stop_words=str(words), epochs=1), Log())
+        assert not {"的", "了", "the", ","} & {token for token, _ in bundle.vocab}
+        assert accuracy(bundle, dev) > 0.9
+
+
+def test_long_texts_are_cut_and_said(chinese: Sets, tiny: Recipe) -> None:
+    log = Log()
+    learn(*chinese, tiny.change(max_length=5, epochs=1), log)
+    assert "texts are longer than 5 tokens and were cut" in log.notes()
+
+
+def test_ctrl_c_after_an_epoch_keeps_the_best_one(chinese: Sets, tiny: Recipe) -> None:
+    log = Log(stop=Epoch, after=2)
+    bundle = learn(*chinese, tiny.change(epochs=9), log)
+    assert "stopped by hand: the best of 2 finished epochs is kept" in log.notes()
+    assert len(bundle.scores["epochs"]) == 2
+    whole = learn(*chinese, tiny.change(epochs=9, patience=9), Log(stop=Epoch, after=2))
+    for name, array in bundle.weights.items():
+        np.testing.assert_array_equal(array, whole.weights[name])
+
+
+def test_ctrl_c_restores_the_best_epoch_not_the_last(
+    chinese: Sets, tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    scores = iter([(0.1, 0.9), (0.5, 0.2), (0.5, 0.2)])
+    monkeypatch.setattr(training, "measure", lambda *_: next(scores))
+    recipe = tiny.change(wide=False, epochs=9)
+    first = learn(*chinese, recipe, Log(stop=Epoch, after=1))
+    monkeypatch.setattr(training, "measure", lambda *_, again=iter([(0.1, 0.9), (0.5, 0.2), (0.5, 0.2)]): next(again))
+    third = learn(*chinese, recipe, Log(stop=Epoch, after=3))
+    for name, array in first.weights.items():
+        np.testing.assert_array_equal(array, third.weights[name])
+
+
+def test_ctrl_c_before_the_first_epoch_goes_on(chinese: Sets, tiny: Recipe, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "TICK", -1.0)
+    threads, state = torch.get_num_threads(), torch.get_rng_state()
+    with pytest.raises(KeyboardInterrupt):
+        learn(*chinese, tiny, Log(stop=Step))
+    assert torch.get_num_threads() == threads
+    assert torch.equal(torch.get_rng_state(), state)
+
+
+def test_pretraining_is_told(chinese: Sets, tiny: Recipe) -> None:
+    log = Log()
+    learn(*chinese, tiny.change(pretrain_epochs=1, epochs=1), log)
+    assert "hidden tokens guessed: loss" in log.notes()
+
+
+@pytest.mark.parametrize("name", ["chars", "words", "jieba"])
+def test_every_open_question_is_decided(name: str, chinese: Sets) -> None:
+    recipe = decide(chinese[0].texts, Recipe(tokenizer=name), Log())
+    assert recipe.streams == module.STREAMS_OF[name]
+    assert None not in (recipe.epochs, recipe.pretrain_epochs)
+    assert decide(chinese[0].texts, recipe, Log()) == recipe
+
+
+def test_what_was_asked_for_is_not_decided_again(chinese: Sets) -> None:
+    asked = Recipe(tokenizer="words", streams=(), epochs=1, pretrain_epochs=2)
+    log = Log()
+    assert decide(chinese[0].texts, asked, log) == asked
+    assert log.events == []
+
+
+def test_tables_keep_their_limits(chinese: Sets, tiny: Recipe) -> None:
+    recipe = decide(
+        chinese[0].texts,
+        tiny.change(min_count=3, max_size=20, stream_max_size=15, ngram_max_size=50, ngram_min_count=3),
+        Log(),
+    )
+    pipeline = build_pipeline(chinese[0].texts, recipe, 3)
+    assert len(pipeline.vocab.tokens) == 20
+    assert {name: len(table) for name, table in pipeline.streams.items()} == {"bigrams": 16, "covering_words": 16}
+    assert pipeline.wide is not None
+    assert len(pipeline.wide) == 51
+
+
+def test_the_bundle_says_what_made_it(bundle: Bundle) -> None:
+    assert {"fenlei", "python", "torch", "onnxruntime", "numpy"} <= set(bundle.versions)
+    assert bundle.scores["dev"]["n"] == 30
+    assert (bundle.model["name"], bundle.model["options"]) == ("bilstm", {"hidden_size": 8})

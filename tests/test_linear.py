@@ -1,0 +1,164 @@
+from __future__ import annotations
+
+import warnings
+from collections.abc import Sequence
+
+import numpy as np
+import pytest
+import scipy.optimize
+from scipy.special import log_softmax
+from sklearn.svm import LinearSVC
+
+from fenlei import linear
+from fenlei.pipeline import Encoded, Ragged
+
+COLUMNS = 600  # more than documents, as with any text: liblinear then draws random numbers
+
+
+def documents(seed: int, count: int, classes: int) -> tuple[Encoded, np.ndarray]:
+    """Sparse rows of length 1 with a column or two that tell the class; column 0 is never used."""
+    rng = np.random.default_rng(seed)
+    targets = np.arange(count) % classes
+    rows, values, lengths = [], [], []
+    for target in targets:
+        own = {1 + int(target), *rng.integers(1 + classes, COLUMNS, 5).tolist()}
+        weights = rng.random(len(own)).astype(np.float32)
+        rows += sorted(own)
+        values += (weights / np.linalg.norm(weights)).tolist()
+        lengths.append(len(own))
+    offsets = np.cumsum([0, *lengths])
+    ids = Ragged(np.ones(count, np.int64), np.arange(count + 1))
+    columns = {"ids": ids, "ngrams": Ragged(np.array(rows), offsets)}
+    return Encoded(columns | {"ngram_values": Ragged(np.array(values, np.float32), offsets)}), targets
+
+
+def fit(
+    classes: int, **changes: object
+) -> tuple[linear.Linear, tuple[Encoded, np.ndarray], tuple[Encoded, np.ndarray]]:
+    train, dev = documents(0, 150, classes), documents(1, 60, classes)
+    settings = {"columns": COLUMNS, "classes": classes} | changes
+    return linear.fit(*train, *dev, **settings), train, dev  # type: ignore[arg-type]
+
+
+def peer(train: tuple[Encoded, np.ndarray], cost: float, weights: np.ndarray | None = None) -> LinearSVC:
+    machine = LinearSVC(C=cost, random_state=0, max_iter=300)
+    return machine.fit(linear.matrix(train[0], COLUMNS).astype(np.float64), train[1], sample_weight=weights)
+
+
+@pytest.mark.parametrize("classes", [3, 7])
+def test_scores_are_the_machines_decision_function(classes: int) -> None:
+    fitted, train, dev = fit(classes)
+    machine = peer(train, fitted.cost)
+    expected = machine.decision_function(linear.matrix(dev[0], COLUMNS))
+    np.testing.assert_allclose(fitted.scores(dev[0]), expected, atol=1e-5)
+    assert fitted.dev_accuracy == pytest.approx(machine.score(linear.matrix(dev[0], COLUMNS), dev[1]))
+
+
+def test_two_classes_have_opposite_scores() -> None:
+    fitted, train, dev = fit(2)
+    expected = peer(train, fitted.cost).decision_function(linear.matrix(dev[0], COLUMNS))
+    scores = fitted.scores(dev[0])
+    assert scores.shape == (60, 2)
+    np.testing.assert_allclose(scores, np.stack([-expected, expected], 1), atol=1e-5)
+
+
+def test_the_cost_with_the_best_dev_accuracy_wins_and_ties_go_to_the_smaller() -> None:
+    fitted, train, dev = fit(5, costs=(0.001, 0.1, 1.0, 10.0))
+    accuracies = [peer(train, c).score(linear.matrix(dev[0], COLUMNS), dev[1]) for c in (0.001, 0.1, 1.0, 10.0)]
+    assert fitted.cost == (0.001, 0.1, 1.0, 10.0)[int(np.argmax(accuracies))]
+    assert fit(5, costs=(3.0, 3.0))[0].cost == 3.0
+
+
+def test_document_weights_reach_the_machine() -> None:
+    weights = np.linspace(0.1, 3, 150).astype(np.float32)
+    fitted, train, dev = fit(3, weights=weights, costs=(1.0,))
+    expected = peer(train, 1.0, weights).decision_function(linear.matrix(dev[0], COLUMNS))
+    np.testing.assert_allclose(fitted.scores(dev[0]), expected, atol=1e-5)
+
+
+@pytest.mark.parametrize("kept", [(0, 2), (1, 2, 4), range(1, 20)], ids=["two left", "three left", "one gone"])
+def test_a_class_missing_from_training_never_wins(kept: Sequence[int]) -> None:
+    encoded, targets = documents(0, 150, 20)
+    targets = np.where(np.isin(targets, kept), targets, kept[0])
+    dev = documents(1, 60, 20)
+    fitted = linear.fit(encoded, targets, *dev, columns=COLUMNS, classes=20)
+    nothing = Encoded(
+        {name: Ragged(column.values[:1] * 0, np.array([0, 1])) for name, column in encoded.columns.items()}
+    )
+    for asked in (encoded, dev[0], nothing):
+        assert set(fitted.scores(asked).argmax(1).tolist()) <= set(kept)
+
+
+def test_row_zero_weighs_nothing() -> None:
+    fitted, _, _ = fit(3)
+    assert not fitted.weight[0].any()
+    assert fitted.weight.shape == (COLUMNS, 3)
+    assert fitted.weight.dtype == fitted.bias.dtype == np.float32
+
+
+def test_two_fits_are_the_same_and_leave_the_warning_filters_alone() -> None:
+    before = list(warnings.filters)
+    one, two = fit(4)[0], fit(4)[0]
+    np.testing.assert_array_equal(one.weight, two.weight)
+    np.testing.assert_array_equal(one.bias, two.bias)
+    assert warnings.filters == before
+
+
+def test_a_fit_does_not_depend_on_the_other_costs() -> None:
+    several = fit(4, costs=(1.0, 1e-9, 1e-8))[0]
+    assert several.cost == 1.0
+    np.testing.assert_array_equal(several.weight, fit(4, costs=(1.0,))[0].weight)
+
+
+def logits(seed: int, count: int, classes: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+    """True logits, and targets drawn from their softmax; what is handed out is the logits times ``temperature``."""
+    rng = np.random.default_rng(seed)
+    true = rng.normal(0, 2, (count, classes))
+    targets = (true + rng.gumbel(size=true.shape)).argmax(1)
+    return (true * temperature).astype(np.float32), targets
+
+
+@pytest.mark.parametrize("temperature", [0.25, 1.0, 4.0])
+def test_blend_recovers_a_known_temperature(temperature: float) -> None:
+    branch, targets = logits(0, 20_000, 4, temperature)
+    assert linear.blend([branch], targets)[0] * temperature == pytest.approx(1, rel=0.05)
+
+
+def test_blend_finds_the_weights_of_two_branches() -> None:
+    rng = np.random.default_rng(1)
+    one, two, noise = rng.normal(0, 1, (3, 20_000, 3)).astype(np.float32)
+    targets = (1.5 * one + 0.5 * two + rng.gumbel(size=one.shape)).argmax(1)
+    np.testing.assert_allclose(linear.blend([one, two], targets), [1.5, 0.5], atol=0.07)
+    assert linear.blend([one, -noise], targets)[1] < 0.05
+
+
+def test_blend_is_never_negative_and_bounded() -> None:
+    branch, targets = logits(2, 2000, 3, 1.0)
+    assert linear.blend([-branch], targets).tolist() == [0.0]
+    sure = np.eye(3, dtype=np.float32)[targets] * 100
+    assert 0 < linear.blend([sure], targets)[0] <= 20
+
+
+def test_blend_is_no_worse_than_any_other_scales() -> None:
+    branches, targets = [logits(3, 300, 4, 2.0)[0], logits(4, 300, 4, 1.0)[0]], logits(3, 300, 4, 2.0)[1]
+
+    def loss(scales: np.ndarray) -> float:
+        mixed = np.tensordot(scales, np.stack(branches).astype(float), 1)
+        return float(-log_softmax(mixed, axis=1)[np.arange(300), targets].mean())
+
+    found = loss(linear.blend(branches, targets))
+    assert found <= min(loss(scales) for scales in np.random.default_rng(0).uniform(0, 3, (500, 2))) + 1e-6
+
+
+def test_the_gradient_of_blend_is_that_of_its_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    caught = []
+    monkeypatch.setattr(
+        scipy.optimize,
+        "minimize",
+        lambda loss, start, **_: caught.append(loss) or scipy.optimize.OptimizeResult(x=start),
+    )
+    targets = logits(5, 200, 4, 1.0)[1]
+    linear.blend([logits(5, 200, 4, 1.0)[0], logits(6, 200, 4, 1.0)[0]], targets)
+    for point in ([1.0, 1.0], [0.1, 2.0], [3.0, 0.0]):
+        worst = scipy.optimize.check_grad(lambda x: caught[0](x)[0], lambda x: caught[0](x)[1], np.array(point))
+        assert worst < 1e-5

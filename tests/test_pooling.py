@@ -1,0 +1,94 @@
+"""Every pooling against a plain loop over the real steps, in torch and in ONNX."""
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from fenlei.layers.graph import Graph
+from fenlei.layers.mask import mask_nodes, mask_of
+from fenlei.layers.pooling import POOLINGS, Attention, Last, Max, Mean, Pooling
+
+LENGTHS = torch.tensor([6, 1, 3, 6])
+W = 4
+
+
+def states(dtype=torch.float64):
+    """A vector a step; the padding is large and would be noticed."""
+    h = torch.randn(4, 6, W, dtype=dtype, generator=torch.Generator().manual_seed(0))
+    return torch.where(mask_of(LENGTHS, 6)[:, :, None], h, 1e3)
+
+
+def rows():
+    return [h[:n] for h, n in zip(states(), LENGTHS, strict=True)]
+
+
+def close(a, b):
+    return float((a - b).detach().abs().max()) <= 1e-12
+
+
+def test_last_is_the_last_real_step():
+    assert close(Last(W)(states(), mask_of(LENGTHS, 6)), torch.stack([h[-1] for h in rows()]))
+
+
+def test_last_of_a_network_that_reads_backwards_is_its_output_at_the_first_step():
+    expected = torch.stack([torch.cat([h[-1, : W // 2], h[0, W // 2 :]]) for h in rows()])
+    assert close(Last(W, ways=2)(states(), mask_of(LENGTHS, 6)), expected)
+
+
+def test_mean_is_over_real_steps():
+    assert close(Mean(W)(states(), mask_of(LENGTHS, 6)), torch.stack([h.mean(0) for h in rows()]))
+
+
+def test_max_is_over_real_steps_even_where_all_are_negative():
+    h = states() - 500.0
+    expected = torch.stack([row[:n].amax(0) for row, n in zip(h, LENGTHS, strict=True)])
+    assert close(Max(W)(h, mask_of(LENGTHS, 6)), expected)
+
+
+def test_attention_is_the_papers_sum():
+    torch.manual_seed(0)
+    pool = Attention(W).double()
+    expected = []
+    for h in rows():
+        scores = [pool.context.weight[0] @ torch.tanh(pool.project.weight @ h_t + pool.project.bias) for h_t in h]
+        total = sum(score.exp() for score in scores)
+        expected.append(sum(score.exp() / total * h_t for score, h_t in zip(scores, h, strict=True)))
+    mask = mask_of(LENGTHS, 6)
+    assert close(pool(states(), mask), torch.stack(expected))
+    weights = pool.weights(states(), mask)
+    assert close(weights.sum(1), torch.ones(4, dtype=torch.float64))
+    assert not weights[~mask].any()
+
+
+@pytest.mark.parametrize("ways", [1, 2])
+@pytest.mark.parametrize("names", [*POOLINGS, ("max", "mean"), ("attention", "last", "max")], ids=str)
+def test_onnx_says_the_same(names, ways):
+    torch.manual_seed(0)
+    pool = Pooling(names, W, ways)
+    graph = Graph()
+    h, lengths = graph.input("h", np.float32, ("B", "T", str(W))), graph.input("lengths", np.int64, ("B",))
+    graph.rename(pool.nodes(graph, h, mask_nodes(graph, lengths, h)), "pooled")
+    session = onnxruntime.InferenceSession(graph.model("pooled"), providers=["CPUExecutionProvider"])
+    x = states(torch.float32)
+    answer = session.run(["pooled"], {"h": x.numpy(), "lengths": LENGTHS.numpy()})[0]
+    expected = pool(x, mask_of(LENGTHS, 6)).detach().numpy()
+    assert answer.shape == expected.shape == (4, pool.width)
+    assert np.abs(answer - expected).max() <= 1e-5
+
+
+def test_several_poolings_stand_side_by_side():
+    pool = Pooling(["max", "last"], W)
+    mask = mask_of(LENGTHS, 6)
+    assert pool.width == 2 * W
+    assert torch.equal(pool(states(), mask), torch.cat([Max(W)(states(), mask), Last(W)(states(), mask)], 1))
+
+
+def test_one_name_needs_no_list():
+    assert [type(part) for part in Pooling("mean", W).parts] == [Mean]
+
+
+@pytest.mark.parametrize(("names", "got"), [(("max", "median"), "max, median"), ((), "nothing"), ("middle", "middle")])
+def test_an_unknown_pooling_is_refused_with_the_choices(names, got):
+    with pytest.raises(ValueError, match=f"pooling must name some of last, mean, max, attention, got {got}"):
+        Pooling(names, W)

@@ -1,0 +1,93 @@
+"""What a person who waits sees: lines on any stream, a bar only on a terminal and never left behind."""
+
+from __future__ import annotations
+
+import io
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fenlei.learn import Note
+from fenlei.progress import Progress, clock, line
+from fenlei.training import Epoch, Step
+
+
+class Terminal(io.StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def step(epoch: int, done: int, phase: str = "training") -> Step:
+    return Step(epoch, 3, done, 100, loss=0.5, accuracy=0.75, phase=phase)
+
+
+def epoch(number: int, best: bool = True) -> Epoch:
+    return Epoch(number, 30, 0.5, 0.75, 0.6, 0.7125, 61.0, 31_234.0, best)
+
+
+def last_screen_line(written: str) -> str:
+    """What stands on the last line once every carriage return has gone back to its start."""
+    return written.rsplit("\n", 1)[-1].rsplit("\r", 1)[-1].strip()
+
+
+def test_a_file_gets_lines_and_no_bar() -> None:
+    stream = io.StringIO()
+    with Progress(stream) as progress:
+        for event in (Note("vocabulary: 7 tokens"), step(1, 50), epoch(1), step(2, 50), epoch(2, best=False)):
+            progress.show(event)
+    assert stream.getvalue().splitlines() == ["vocabulary: 7 tokens", line(epoch(1)), line(epoch(2, best=False))]
+
+
+def test_a_terminal_gets_a_bar_that_is_gone_at_the_end() -> None:
+    stream = Terminal()
+    with Progress(stream) as progress:
+        progress.show(step(1, 50))
+        assert "training 1/3" in stream.getvalue()
+        assert "50%" in stream.getvalue()
+        assert "loss 0.500, accuracy 0.750" in stream.getvalue()
+    assert last_screen_line(stream.getvalue()) == ""
+
+
+def test_the_bar_is_gone_after_an_error_too() -> None:
+    def stop(stream: Terminal) -> None:
+        with Progress(stream) as progress:
+            progress.show(step(1, 50))
+            raise KeyboardInterrupt
+
+    stream = Terminal()
+    with pytest.raises(KeyboardInterrupt):
+        stop(stream)
+    assert last_screen_line(stream.getvalue()) == ""
+
+
+def test_every_phase_and_epoch_has_its_own_bar() -> None:
+    stream = Terminal()
+    with Progress(stream) as progress:
+        for event in (step(1, 50, "reading"), step(1, 60), step(2, 70)):
+            progress.show(event)
+    titles = ("reading 1/3", "training 1/3", "training 2/3")
+    assert all(title in stream.getvalue() for title in titles)
+    reading = stream.getvalue().split("training 1/3")[0]
+    assert "accuracy" not in reading
+
+
+def test_quiet_shows_no_bar_on_a_terminal() -> None:
+    stream = Terminal()
+    with Progress(stream, quiet=True) as progress:
+        progress.show(step(1, 50))
+        progress.show(epoch(1))
+    assert stream.getvalue() == line(epoch(1)) + "\n"
+
+
+def test_an_epoch_is_one_line_that_fits_a_narrow_terminal() -> None:
+    assert line(epoch(3)) == "epoch  3/30  loss 0.500  dev accuracy 0.7125  31,234 docs/s  27:27 left  best"
+    assert line(epoch(30, best=False)).endswith("  0:00 left")
+    assert len(line(epoch(3))) < 80
+
+
+@given(st.floats(0, 1e6))
+def test_clock_keeps_the_whole_seconds(seconds: float) -> None:
+    minutes, rest = clock(seconds).split(":")
+    assert len(rest) == 2
+    assert 60 * int(minutes) + int(rest) == int(seconds)

@@ -1,0 +1,78 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fenlei import text
+from fenlei.ngrams import hash_tokens
+from fenlei.streams import STREAMS, TokenBatch, bigrams, covering_words, prefixes, suffixes
+
+MIXED = st.text(
+    "我爱北京天安门在中国人民研究生命起源 abcXYZ019.-_%+#'’，。é\u0301\u200d\ufe0f\x00\u3000\u200b\ud800😀👩👧\U00020000ｶﾞＡ",
+    max_size=25,
+)
+
+
+def batch_of(texts: list[str], name: str = "chars") -> TokenBatch:
+    normal = [text.normalize(each) for each in texts]
+    return TokenBatch.join(normal, [text.TOKENIZERS[name](each) for each in normal])
+
+
+@given(st.lists(MIXED | st.text(st.characters(exclude_categories=()), max_size=20), min_size=1, max_size=5))
+def test_covering_words_lie_over_their_own_characters(texts: list[str]) -> None:
+    batch = batch_of(texts)
+    covered = covering_words(batch)
+    assert len(covered) == len(batch.tokens)
+    place = 0
+    for word in (word for line in batch.texts for word in text.jieba(line)):
+        assert list(word) == list(batch.tokens[place : place + len(word)])
+        assert set(covered[place : place + len(word)].tolist()) == set(hash_tokens([word]).tolist())
+        place += len(word)
+
+
+def test_covering_words_of_a_known_sentence() -> None:
+    batch = batch_of(["我爱北京 天安门"])
+    expected = hash_tokens(["我", "爱", "北京", "北京", "天安门", "天安门", "天安门"])
+    np.testing.assert_array_equal(covering_words(batch), expected)
+
+
+def test_covering_words_refuse_other_tokens() -> None:
+    with pytest.raises(ValueError, match="tokenizer 'chars' without stop words"):
+        covering_words(batch_of(["hello world"], "words"))
+
+
+def test_bigrams_end_with_their_document() -> None:
+    one, two, pair = (bigrams(TokenBatch.join([], lists)) for lists in ([["a", "b"]], [["a"], ["b"]], [["b", "a"]]))
+    assert one[0] != 0
+    assert one[1] == 0
+    assert two.tolist() == [0, 0]
+    assert pair[0] != one[0]
+
+
+def test_prefixes_and_suffixes_are_shared_by_words_of_one_kind() -> None:
+    words = ["running", "runner", "run", "ru", "singing", "sing"]
+    begin, end = prefixes(TokenBatch.join([], [words])), suffixes(TokenBatch.join([], [words]))
+    assert begin[0] == begin[1]
+    assert begin[4] == begin[5]
+    assert len(set(begin.tolist())) == 4  # "run" and "ru" are whole words, and no prefix
+    assert end[0] == end[4]
+    assert end[5] == end[0]
+    assert len(set(end.tolist())) == 4
+    assert not set(begin.tolist()) & set(end.tolist())
+
+
+@pytest.mark.parametrize("name", sorted(STREAMS))
+@given(st.lists(MIXED, min_size=2, max_size=6))
+def test_a_stream_is_the_same_alone_and_in_a_batch(name: str, texts: list[str]) -> None:
+    cut = "chars" if name == "covering_words" else "words"
+    alone = [STREAMS[name](batch_of([each], cut)) for each in texts]
+    np.testing.assert_array_equal(STREAMS[name](batch_of(texts, cut)), np.concatenate(alone))
+
+
+def test_join_counts_offsets_and_keeps_empty_documents() -> None:
+    batch = TokenBatch.join(["", "ab", ""], [[], ["a", "b"], []])
+    assert batch.offsets.tolist() == [0, 0, 2, 2]
+    assert batch.offsets.dtype == np.int64
+    assert len(bigrams(TokenBatch.join([""], [[]]))) == 0
