@@ -116,7 +116,9 @@ def decide(texts: Sequence[str], recipe: Recipe, watch: Watch) -> Recipe:
         watch(Note(f"tokenizer: {name}, {reason}"))
         recipe = recipe.change(tokenizer=name)
     if recipe.streams is None:
-        recipe = recipe.change(streams=STREAMS_OF[recipe.tokenizer])
+        # without its stop words a word has no longer a token for every character
+        left_out = ("covering_words",) if recipe.stop_words else ()
+        recipe = recipe.change(streams=tuple(name for name in STREAMS_OF[recipe.tokenizer] if name not in left_out))
     if recipe.epochs is None:
         recipe = recipe.change(epochs=int(np.clip(round(600_000 / len(texts)), 4, 30)))
     if recipe.pretrain_epochs is None:
@@ -200,7 +202,6 @@ def fit_linear(data: Data, pipeline: Pipeline, watch: Watch) -> Linear | None:
         classes=len(data.labels),
         weights=data.train.weights,
         dev_weights=data.dev.weights,
-        threads=torch.get_num_threads(),
     )
     found = f"dev accuracy {fitted.dev_accuracy:.4f}, {fitted.seconds:.0f} s"
     watch(Note(f"linear model (TF-IDF + SVM, C={fitted.cost}): {found}"))

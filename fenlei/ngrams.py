@@ -27,7 +27,7 @@ def hash_tokens(tokens: Sequence[str]) -> Hashes:
     if not tokens:
         return np.zeros(0, np.uint64)
     lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
-    points = np.frombuffer("".join(tokens).encode("utf-32-le", "surrogatepass"), np.uint32).astype(np.uint64)
+    points = np.frombuffer("".join(tokens).encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
     starts = np.cumsum(lengths) - lengths
     place = np.arange(len(points)) - np.repeat(starts, lengths)
     powers = np.cumprod(np.full(int(lengths.max()), _STEP | np.uint64(1)))

@@ -36,17 +36,17 @@ class Ragged(NamedTuple):
         """Length of each row, ``(B,)``."""
         return np.diff(self.offsets)
 
-    def pad(self, rows: npt.NDArray[np.int64]) -> Array:
-        """The named rows as one array ``(len(rows), longest)``, filled with zeros."""
-        return self._fill(self.offsets[rows], self.lengths[rows])
+    def pad(self, rows: npt.NDArray[np.int64], multiple: int = 1) -> Array:
+        """The named rows as one array ``(len(rows), longest)``, filled with zeros up to a multiple of columns."""
+        return self._fill(self.offsets[rows], self.lengths[rows], multiple)
 
-    def fold(self, rows: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Array:
+    def fold(self, rows: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], multiple: int = 1) -> Array:
         """The named rows, each in parts of ``lengths (len(rows), S)``: ``(len(rows), S, longest)``, zeros elsewhere."""
-        return self._fill(self.offsets[rows][:, None] + np.cumsum(lengths, axis=1) - lengths, lengths)
+        return self._fill(self.offsets[rows][:, None] + np.cumsum(lengths, axis=1) - lengths, lengths, multiple)
 
-    def _fill(self, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64]) -> Array:
+    def _fill(self, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], multiple: int) -> Array:
         """The runs of values that begin at ``starts (...)``: ``(..., longest)``, filled with zeros."""
-        step = np.arange(int(lengths.max()))
+        step = np.arange(-(-int(lengths.max()) // multiple) * multiple)
         inside = step < lengths[..., None]
         place = np.where(inside, starts[..., None] + step, 0)
         return np.where(inside, self.values[place], self.values.dtype.type(0))
@@ -84,15 +84,17 @@ class Encoded:
         """Positions that each document takes in a batch in which it is the largest, padding included, ``(B,)``."""
         return self.lengths if self.sentences is None else self.sentences.lengths * int(self.sentences.values.max())
 
-    def batch(self, rows: npt.NDArray[np.int64]) -> Arrays:
+    def batch(self, rows: npt.NDArray[np.int64], multiple: int = 1) -> Arrays:
         """The named documents as padded arrays, and their ``lengths``: what the network and the ONNX graph take.
 
         Ids are ``(B, T)``, lengths ``(B,)``; cut into sentences ``(B, S, T)`` and ``(B, S)``, with length 0 for a
-        sentence that is not there.
+        sentence that is not there. ``T``, ``S`` and ``N`` are multiples of ``multiple``.
         """
-        lengths = self.lengths[rows] if self.sentences is None else self.sentences.pad(rows)
+        lengths = self.lengths[rows] if self.sentences is None else self.sentences.pad(rows, multiple)
         arrays: Arrays = {
-            name: column.pad(rows) if lengths.ndim == 1 or name in WIDE else column.fold(rows, lengths)
+            name: column.pad(rows, multiple)
+            if lengths.ndim == 1 or name in WIDE
+            else column.fold(rows, lengths, multiple)
             for name, column in self.columns.items()
         }
         arrays["lengths"] = lengths
@@ -234,12 +236,13 @@ def stream_ids(table: NgramTable, name: str, batch: TokenBatch) -> npt.NDArray[n
 
 def chunks(texts: Iterable[str]) -> Iterator[list[str]]:
     """Runs of texts of bounded number and length, in order; a single long text is a run of its own."""
-    source = iter(texts)
-    while chunk := list(islice(source, CHUNK_TEXTS)):
-        start = size = 0
-        for number, text in enumerate(chunk):
-            if size + len(text) > CHUNK_CHARACTERS and number > start:
-                yield chunk[start:number]
-                start, size = number, 0
-            size += len(text)
-        yield chunk[start:]
+    chunk: list[str] = []
+    size = 0
+    for text in texts:
+        if chunk and (len(chunk) == CHUNK_TEXTS or size + len(text) > CHUNK_CHARACTERS):
+            yield chunk
+            chunk, size = [], 0
+        chunk.append(text)
+        size += len(text)
+    if chunk:
+        yield chunk

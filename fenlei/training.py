@@ -239,7 +239,9 @@ class Optimizer:
         for each in self.optimizers:
             each.zero_grad()
         loss.backward()  # type: ignore[no-untyped-call]
-        clip(self.parameters, self.clip_norm)
+        norm = clip(self.parameters, self.clip_norm)
+        if not math.isfinite(norm):
+            raise FloatingPointError(f"the norm of the gradients became {norm}: try a smaller learning_rate")
         for optimizer, rate in zip(self.optimizers, self.schedules, strict=True):
             optimizer.step()
             rate.step()

@@ -21,7 +21,8 @@ def classifier(name: str | None = "bilstm", wide: bool = True) -> Classifier:
     weight = torch.randn(50, CLASSES)
     weight[0] = 0
     table = WideTable(weight, torch.randn(CLASSES)) if wide else None
-    model = build(name, stream_sizes=SIZES, classes=CLASSES, embedding_size=6, options={"hidden_size": 5} if name else {}, wide=table)  # fmt: skip
+    options = {"hidden_size": 5} if name else {}
+    model = build(name, stream_sizes=SIZES, classes=CLASSES, embedding_size=6, options=options, wide=table)
     model.scales[:] = torch.tensor([1.7, 0.6])
     return model
 

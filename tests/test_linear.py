@@ -82,10 +82,10 @@ def test_a_class_missing_from_training_never_wins(kept: Sequence[int]) -> None:
     targets = np.where(np.isin(targets, kept), targets, kept[0])
     dev = documents(1, 60, 20)
     fitted = linear.fit(encoded, targets, *dev, columns=COLUMNS, classes=20)
-    nothing = Encoded(
-        {name: Ragged(column.values[:1] * 0, np.array([0, 1])) for name, column in encoded.columns.items()}
-    )
-    for asked in (encoded, dev[0], nothing):
+    ngrams, values = encoded.columns["ngrams"], encoded.columns["ngram_values"]
+    against = Encoded(encoded.columns | {"ngram_values": Ragged(-5 * values.values, values.offsets)})
+    nothing = Encoded(encoded.columns | {"ngrams": Ragged(0 * ngrams.values, ngrams.offsets)})
+    for asked in (encoded, dev[0], nothing, against):
         assert set(fitted.scores(asked).argmax(1).tolist()) <= set(kept)
 
 
@@ -130,6 +130,17 @@ def test_blend_finds_the_weights_of_two_branches() -> None:
     targets = (1.5 * one + 0.5 * two + rng.gumbel(size=one.shape)).argmax(1)
     np.testing.assert_allclose(linear.blend([one, two], targets), [1.5, 0.5], atol=0.07)
     assert linear.blend([one, -noise], targets)[1] < 0.05
+
+
+def test_dev_weights_count_documents_as_often() -> None:
+    branches, targets = [logits(7, 300, 3, 2.0)[0], logits(8, 300, 3, 1.0)[0]], logits(7, 300, 3, 2.0)[1]
+    often = np.arange(300) % 4
+    weighed = linear.blend(branches, targets, often.astype(np.float32))
+    repeated = linear.blend([branch.repeat(often, 0) for branch in branches], targets.repeat(often))
+    np.testing.assert_allclose(weighed, repeated, rtol=1e-3)
+
+    fitted, _, _ = fit(3, costs=(1e-6, 1.0), dev_weights=(np.arange(60) < 1).astype(np.float32))
+    assert fitted.dev_accuracy in (0.0, 1.0)
 
 
 def test_blend_is_never_negative_and_bounded() -> None:

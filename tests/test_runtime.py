@@ -185,7 +185,7 @@ def test_verify_finds_a_changed_weight(bundle: Bundle) -> None:
     matrix = max((each for each in model.graph.initializer if each.data_type == 1), key=lambda each: len(each.raw_data))
     matrix.CopyFrom(numpy_helper.from_array(-numpy_helper.to_array(matrix), matrix.name))
     changed = dataclasses.replace(bundle, graph=model.SerializeToString())
-    with pytest.raises(ValueError, match="golden inputs are answered differently here, by up to [01]"):
+    with pytest.raises(ValueError, match=r"golden inputs are answered differently here, by up to [01]"):
         Predictor(changed).verify()
 
 

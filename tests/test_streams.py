@@ -9,10 +9,8 @@ from fenlei import text
 from fenlei.ngrams import hash_tokens
 from fenlei.streams import STREAMS, TokenBatch, bigrams, covering_words, prefixes, suffixes
 
-MIXED = st.text(
-    "我爱北京天安门在中国人民研究生命起源 abcXYZ019.-_%+#'’，。é\u0301\u200d\ufe0f\x00\u3000\u200b\ud800😀👩👧\U00020000ｶﾞＡ",
-    max_size=25,
-)
+HAN = "我爱北京天安门在中国人民研究生命起源\U00020000"
+MIXED = st.text(HAN + " abcXYZ019.-_%+#'’，。éＡｶﾞ\u0301\u200d\ufe0f\x00\u3000\u200b\ud800😀👩👧", max_size=25)
 
 
 def batch_of(texts: list[str], name: str = "chars") -> TokenBatch:

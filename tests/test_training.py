@@ -246,6 +246,17 @@ def test_document_weights_scale_the_loss() -> None:
     torch.testing.assert_close(only, nn.functional.cross_entropy(logits[1:2], targets[1:2]))
 
 
+def test_dev_weights_scale_the_measure() -> None:
+    model, dev = classifier(), examples(1, 30)
+    weights = np.arange(30, dtype=np.float32)
+    loss, accuracy = training.measure(model, dev._replace(weights=weights), RECIPE)
+    logits = torch.from_numpy(training.predict(model, dev.encoded, RECIPE))
+    losses = nn.functional.cross_entropy(logits, torch.from_numpy(dev.targets), reduction="none").numpy()
+    assert loss == pytest.approx(float(losses @ weights / weights.sum()), rel=1e-5)
+    right = logits.argmax(1).numpy() == dev.targets
+    assert accuracy == pytest.approx(float(right @ weights / weights.sum()))
+
+
 def test_dropped_tokens_are_unknown_and_padding_stays() -> None:
     torch.manual_seed(0)
     ids = torch.randint(2, 50, (200, 20)) * (torch.arange(20) < torch.randint(1, 21, (200, 1)))

@@ -111,9 +111,23 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
             known, hints = encoder_options(recipe.model), typing.get_type_hints(ENCODERS[recipe.model].__init__)
             options = settings(arguments.option, known, hints, f"{recipe.model} option")
             recipe = recipe.change(options=dict(recipe.options) | options)
+        check_names(recipe)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return recipe
+
+
+def check_names(recipe: Recipe) -> None:
+    """ValueError for a name in the recipe that means nothing."""
+    from fenlei.layers.embedding import EMBEDDINGS
+    from fenlei.streams import STREAMS
+    from fenlei.text import TOKENIZERS
+
+    named = [("tokenizer", recipe.tokenizer, ("auto", *TOKENIZERS)), ("embedding", recipe.embedding, EMBEDDINGS)]
+    named += [("stream", name, STREAMS) for name in recipe.streams or ()]
+    for what, name, choices in named:
+        if name not in choices:
+            raise ValueError(f"unknown {what} {name!r}; the choices are {', '.join(choices)}")
 
 
 def settings(pairs: list[str], known: Mapping[str, Any], hints: Mapping[str, Any], what: str) -> dict[str, Any]:

@@ -31,10 +31,19 @@ class Convolution(nn.Module):
         return self.conv(channels_first).transpose(1, 2)
 
     def nodes(self, graph: Graph, x: str, mask: str) -> str:
-        """The same in ONNX."""
+        """The same in ONNX: each window laid out as one vector, times the filters.
+
+        The order in which onnxruntime's ``Conv`` adds depends on the number of steps, padding included: a row's answer
+        would depend, in its last bits, on the longest row of its batch.
+        """
         column = graph.add("Unsqueeze", mask, graph.constant(np.array([2])))
         inside = graph.add("Where", column, x, graph.constant(torch.zeros(())))
-        weights = [graph.constant(each) for each in self.conv.parameters()]
-        channels_first = graph.add("Transpose", inside, perm=(0, 2, 1))
-        windows = graph.add("Conv", channels_first, *weights, pads=self.reach)
-        return graph.add("Transpose", windows, perm=(0, 2, 1))
+        before, after = self.reach
+        padded = graph.add("Pad", inside, graph.constant(np.array([0, before, 0, 0, after, 0])))
+        time, steps = graph.constant(np.array([1])), graph.axis(x, 1)
+        starts = [graph.constant(np.array([k])) for k in range(before + after + 1)]
+        shifted = [graph.add("Slice", padded, start, graph.add("Add", start, steps), time) for start in starts]
+        weight, bias = self.conv.parameters()
+        filters = graph.constant(weight.permute(2, 1, 0).flatten(0, 1))  # (width * D, F)
+        products = graph.add("MatMul", graph.add("Concat", *shifted, axis=2), filters)
+        return graph.add("Add", products, graph.constant(bias))

@@ -115,7 +115,7 @@ class Shared(Embedding):
         left = int((_budget(rows, size, ratio) - spent) / size) - codes  # each table has a row for padding
         sizes, factors = _assignment(assignment, max(codes, left), codes)
         self.factors = nn.Buffer(factors)
-        self.tables = nn.ModuleList(_table(m + 1, size, scale / math.sqrt(codes)/(ws if importance else 1)) for m in sizes)
+        self.tables = nn.ModuleList(_table(m + 1, size, scale / math.sqrt(codes)/(ws if importance else 1), m >= 8192) for m in sizes)
 
     def forward(self, ids: Tensor) -> Tensor:
         own = self.own.num_embeddings - 1 if self.own is not None else 0
@@ -159,8 +159,8 @@ def _budget(rows, size, ratio):
     return ratio * rows * size
 
 
-def _table(rows, size, scale):
-    t = nn.Embedding(rows, size, padding_idx=0, sparse=True)
+def _table(rows, size, scale, sparse=True):
+    t = nn.Embedding(rows, size, padding_idx=0, sparse=sparse)
     with torch.no_grad():
         t.weight.normal_(0.0, scale)
         t.weight[0].zero_()
