@@ -27,6 +27,18 @@ check: .venv/dev.done
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
+# The peers beside us, in one run: make bench DATA=folder SETS=trec,sst2
+DATA ?= ../shared/data
+SETS ?= trec,sst2,zh_topics,clinc150
+
+.venv/bench.done: pyproject.toml constraints.txt
+	test -x $(BIN)/python || $(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -c constraints.txt -e '.[bench]'
+	touch $@
+
+bench: .venv/bench.done
+	$(BIN)/python benchmarks/accuracy.py --data $(DATA) --sets $(SETS)
+
 slow: .venv/dev.done
 	$(BIN)/python -m pytest -m slow
 

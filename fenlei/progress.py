@@ -63,6 +63,7 @@ def bar(step: Step, title: str, stream: TextIO) -> tqdm[None]:
         file=stream,
         leave=False,
         dynamic_ncols=True,
+        bar_format="{desc} {percentage:3.0f}% |{bar}| {rate_noinv_fmt}, {remaining} left{postfix}",
     )
 
 

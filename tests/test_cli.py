@@ -130,7 +130,15 @@ def test_help_and_import_load_nothing_heavy() -> None:
 
 def test_version_and_wrong_calls(run: Run) -> None:
     assert run("--version").out.startswith("fenlei 0.")
-    for arguments in ((), ("bogus",), ("train",), ("predict", "B", "--top", "0"), ("predict", "B", "--threshold", "2")):
+    for arguments in (
+        (),
+        ("bogus",),
+        ("train",),
+        ("predict", "B", "--top", "0"),
+        ("predict", "B", "--threshold", "2"),
+        ("train", "D", "--seed", "-1"),
+        ("vocab", "D", "--max-size", "x"),
+    ):
         result = run(*arguments)
         assert result.status == 2
         assert result.err.count("\n") == 1

@@ -7,6 +7,7 @@ import contextlib
 import json
 import typing
 from collections.abc import Callable, Mapping
+from functools import partial
 from importlib.util import find_spec
 from types import UnionType
 from typing import TYPE_CHECKING, Any, NoReturn
@@ -63,19 +64,19 @@ def add_recipe(verb: Parser) -> None:
     """What changes the recipe."""
     verb.add_argument("--preset", default="default", metavar="NAME", help="a set of settings, such as fast")
     verb.add_argument("--model", metavar="NAME", help="the network, such as lstm2 (default bilstm)")
-    verb.add_argument("--seed", type=int, metavar="N", help="of everything random (default 0)")
+    verb.add_argument("--seed", type=partial(whole, least=0), metavar="N", help="of everything random (default 0)")
     verb.add_argument("--epochs", type=whole, metavar="N", help="at most (default: by the size of the data)")
     verb.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any setting of the recipe")
     verb.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the network")
     verb.add_argument("--quiet", action="store_true", help="no progress bar")
 
 
-def whole(text: str) -> int:
-    """A whole number from 1 on."""
+def whole(text: str, least: int = 1) -> int:
+    """A whole number from ``least`` on."""
     with contextlib.suppress(ValueError):
-        if (number := int(text)) >= 1:
+        if (number := int(text)) >= least:
             return number
-    raise argparse.ArgumentTypeError(f"expected a whole number from 1 on, got {text!r}")
+    raise argparse.ArgumentTypeError(f"expected a whole number from {least} on, got {text!r}")
 
 
 def share(text: str) -> float:
