@@ -59,8 +59,7 @@ def example(
     lengths[0] = steps
     offsets = np.concatenate([[0], np.cumsum(lengths)])
     columns = {name: Ragged(rng.integers(1, max(size, 2), offsets[-1]), offsets) for name, size in stream_sizes.items()}
-    by_sentence = model.encoder is not None and model.encoder.reads_sentences
-    sentences = Ragged.join([_cut(length, rng) for length in lengths]) if by_sentence else None
+    sentences = Ragged.join([_cut(length, rng) for length in lengths]) if model.reads_sentences else None
     arrays = Encoded(columns, sentences=sentences).batch(np.arange(batch))
     if model.wide is not None:
         inside = np.arange(steps) < lengths[:, None]

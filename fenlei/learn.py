@@ -15,37 +15,20 @@ import torch
 
 import fenlei
 from fenlei import linear, pretraining, training
+from fenlei.auto import decide
 from fenlei.bundle import Bundle
+from fenlei.counting import build_pipeline
 from fenlei.evaluation import evaluate
 from fenlei.export import export
 from fenlei.layers.wide import WideTable
 from fenlei.linear import Linear
-from fenlei.models import ENCODERS, Classifier, build
-from fenlei.ngrams import most_frequent
-from fenlei.pipeline import Pipeline, chunks
+from fenlei.models import Classifier, Deep, build
+from fenlei.pipeline import Pipeline
 from fenlei.recipe import Recipe
 from fenlei.runtime import Predictor
-from fenlei.streams import STREAMS, TokenBatch
-from fenlei.text import Tokenizer, choose, normalize, read_stop_words, read_user_words, tokenize
 from fenlei.training import Epoch, Examples, Step
-from fenlei.vocab import Vocab
-from fenlei.wide import Tally, Wide
 
 GOLDEN = 8  # dev documents that the bundle carries with their probabilities
-# What else a position is looked up by, and what the linear model counts, for each way of cutting.
-STREAMS_OF = {
-    "chars": ("bigrams", "covering_words"),
-    "words": ("bigrams", "prefixes", "suffixes"),
-    "jieba": ("bigrams",),
-    "spaces": ("bigrams",),
-}
-VIEWS_OF = {
-    "chars": (("chars", 3), ("jieba", 2)),
-    "words": (("chars", 5), ("tokens", 2)),
-    "jieba": (("chars", 3), ("tokens", 2)),
-    "spaces": (("chars", 3), ("tokens", 2)),
-}
-LINEAR_CELLS = 200_000_000  # n-grams times classes: 800 MB of weights while fitting
 
 
 class Labelled(NamedTuple):
@@ -84,7 +67,7 @@ def learn(train: Labelled, dev: Labelled, recipe: Recipe, watch: Watch, ledger: 
     began = time.perf_counter()
     labels = classes_of(train.labels)
     dev = _known_only(dev, labels, watch)
-    recipe = decide(train.texts, recipe, watch)
+    recipe = decide(train.texts, recipe, lambda sentence: watch(Note(sentence)))
     pipeline = build_pipeline(train.texts, recipe, len(labels))
     watch(Note(f"vocabulary: {len(pipeline.vocab.tokens):,} tokens" + _sizes(pipeline)))
     data = encode(train, dev, labels, pipeline)
@@ -92,11 +75,10 @@ def learn(train: Labelled, dev: Labelled, recipe: Recipe, watch: Watch, ledger: 
         watch(Note(f"{data.train.encoded.shortened:,} texts are longer than {recipe.max_length} tokens and were cut"))
     with training.deterministic(recipe):
         baseline = fit_linear(data, pipeline, watch) if recipe.wide else None
-        model = _build(recipe, pipeline, len(labels), baseline)
-        history = _train(model, data, recipe, watch)
-        _blend(model, data, recipe, baseline, watch)
+        branches, histories = train_branches(data, pipeline, recipe, watch) if recipe.model else ([], [])
+        model = join(branches, data, recipe, baseline, watch)
         bundle = assemble(model, pipeline, recipe, labels, ledger or {})
-    bundle.scores = score(bundle, dev, baseline, history, time.perf_counter() - began)
+    bundle.scores = score(bundle, dev, baseline, histories, time.perf_counter() - began)
     return bundle
 
 
@@ -107,57 +89,6 @@ def classes_of(labels: Iterable[str]) -> list[str]:
         only = f"only {classes[0]!r}" if classes else "none"
         raise ValueError(f"a classifier needs documents of more than one class, the training data has {only}")
     return classes
-
-
-def decide(texts: Sequence[str], recipe: Recipe, watch: Watch) -> Recipe:
-    """The recipe with every open question answered from the data."""
-    if recipe.tokenizer == "auto":
-        name, reason = choose(texts)
-        watch(Note(f"tokenizer: {name}, {reason}"))
-        recipe = recipe.change(tokenizer=name)
-    if recipe.streams is None:
-        # without its stop words a word has no longer a token for every character
-        left_out = ("covering_words",) if recipe.stop_words else ()
-        recipe = recipe.change(streams=tuple(name for name in STREAMS_OF[recipe.tokenizer] if name not in left_out))
-    if recipe.epochs is None:
-        recipe = recipe.change(epochs=int(np.clip(round(600_000 / len(texts)), 4, 30)))
-    if recipe.pretrain_epochs is None:
-        recipe = recipe.change(pretrain_epochs=0)
-    return recipe
-
-
-def build_pipeline(texts: Sequence[str], recipe: Recipe, classes: int) -> Pipeline:
-    """Count tokens and n-grams of the training texts: the vocabulary, the tables of the streams and the wide branch."""
-    tokenizer = Tokenizer(
-        recipe.tokenizer,
-        nfkc=recipe.nfkc,
-        lower=recipe.lower,
-        user_words=read_user_words(recipe.user_words) if recipe.user_words else (),
-        stop_words=read_stop_words(recipe.stop_words) if recipe.stop_words else frozenset(),
-    )
-    vocab = Vocab.build(tokenize(texts, tokenizer), recipe.min_count, recipe.max_size)
-    streams = {name: Tally() for name in recipe.streams or ()}
-    for batch in batches(texts, tokenizer):
-        for name, tally in streams.items():
-            tally.add(STREAMS[name](batch))
-    tables = {
-        name: most_frequent(*tally.total(), recipe.stream_min_count, recipe.stream_max_size)[0]
-        for name, tally in streams.items()
-    }
-    wide = None
-    if recipe.wide and classes <= linear.MOST_CLASSES:
-        size = min(recipe.ngram_max_size, LINEAR_CELLS // classes)
-        wide = Wide.build(batches(texts, tokenizer), VIEWS_OF[recipe.tokenizer], recipe.ngram_min_count, size)
-    encoder = ENCODERS.get(recipe.model or "")
-    sentence_length = recipe.sentence_length if encoder is not None and encoder.reads_sentences else 0
-    return Pipeline(tokenizer, vocab, tables, wide, recipe.max_length, sentence_length)
-
-
-def batches(texts: Sequence[str], tokenizer: Tokenizer) -> Iterable[TokenBatch]:
-    """All texts, cut, in runs of bounded size."""
-    for chunk in chunks(texts):
-        normal = [normalize(text, nfkc=tokenizer.nfkc, lower=tokenizer.lower) for text in chunk]
-        yield TokenBatch.join(normal, list(tokenize(chunk, tokenizer)))
 
 
 def _known_only(dev: Labelled, labels: list[str], watch: Watch) -> Labelled:
@@ -208,10 +139,39 @@ def fit_linear(data: Data, pipeline: Pipeline, watch: Watch) -> Linear | None:
     return fitted
 
 
-def _build(recipe: Recipe, pipeline: Pipeline, classes: int, baseline: Linear | None) -> Classifier:
-    wide = None
-    if baseline is not None:
-        wide = WideTable(torch.from_numpy(baseline.weight), torch.from_numpy(baseline.bias))
+def train_branches(
+    data: Data, pipeline: Pipeline, recipe: Recipe, watch: Watch
+) -> tuple[list[Deep], list[list[Epoch]]]:
+    """``recipe.branches`` networks, one after the other, and the epochs of each.
+
+    Ctrl-C ends the training, not the run: finished networks, and the best epoch of the one at work, are kept.
+    """
+    branches: list[Deep] = []
+    histories: list[list[Epoch]] = []
+    for number in range(1, recipe.branches + 1):
+        if recipe.branches > 1:
+            watch(Note(f"network {number} of {recipe.branches}"))
+        network = build_branch(recipe, pipeline, len(data.labels))
+        history: list[Epoch] = []
+        stopped = False
+        try:
+            train_branch(network, data, recipe.change(seed=recipe.seed + number - 1), watch, history)
+        except KeyboardInterrupt:
+            if not history and not branches:
+                raise
+            stopped = True
+            watch(Note(f"stopped by hand: the best of {len(history)} finished epochs is kept"))
+        if history:
+            branches.append(network)
+            histories.append(history)
+        if stopped:
+            break
+    return branches, histories
+
+
+def build_branch(recipe: Recipe, pipeline: Pipeline, classes: int) -> Deep:
+    """A network with fresh weights."""
+    assert recipe.model is not None
     return build(
         recipe.model,
         stream_sizes=pipeline.stream_sizes(),
@@ -222,37 +182,33 @@ def _build(recipe: Recipe, pipeline: Pipeline, classes: int, baseline: Linear | 
         dropout=recipe.dropout,
         embedding_dropout=recipe.embedding_dropout,
         options=recipe.options,
-        wide=wide,
     )
 
 
-def _train(model: Classifier, data: Data, recipe: Recipe, watch: Watch) -> list[Epoch]:
-    """The recurrent branch, epoch by epoch. Ctrl-C after the first one ends the training, not the run."""
-    history: list[Epoch] = []
-    if model.encoder is None:
-        return history
-    if recipe.pretrain_epochs and model.encoder.state_width and data.tokens:
-        losses = pretraining.pretrain(model, data.train.encoded, data.tokens, recipe, watch)
+def train_branch(network: Deep, data: Data, recipe: Recipe, watch: Watch, history: list[Epoch]) -> None:
+    """Hidden tokens first, if the recipe says so; then the labels. ``history`` grows by a record an epoch."""
+    if recipe.pretrain_epochs and network.encoder.state_width and data.tokens:
+        losses = pretraining.pretrain(network, data.train.encoded, data.tokens, recipe, watch)
         watch(Note(f"hidden tokens guessed: loss {losses[0]:.3f} in the first epoch, {losses[-1]:.3f} in the last"))
-    try:
-        for epoch in training.fit(model, data.train, data.dev, recipe, watch):
-            history.append(epoch)
-            watch(epoch)
-    except KeyboardInterrupt:
-        if not history:
-            raise
-        watch(Note(f"stopped by hand: the best of {len(history)} finished epochs is kept"))
-    return history
+    for epoch in training.fit(network, data.train, data.dev, recipe, watch):
+        history.append(epoch)
+        watch(epoch)
 
 
-def _blend(model: Classifier, data: Data, recipe: Recipe, baseline: Linear | None, watch: Watch) -> None:
-    """Set the scales of both branches: together they make dev likeliest."""
-    deep = [] if model.encoder is None else [training.predict(model, data.dev.encoded, recipe)]
-    wide = [] if baseline is None else [baseline.scores(data.dev.encoded)]
-    scales = linear.blend(deep + wide, data.dev.targets, data.dev.weights)
-    model.scales[:] = torch.tensor([scales[0] if deep else 0.0, scales[-1] if wide else 0.0])
+def join(branches: list[Deep], data: Data, recipe: Recipe, baseline: Linear | None, watch: Watch) -> Classifier:
+    """All branches in one classifier, with the scales at which they make dev likeliest together."""
+    deep = [training.predict(branch, data.dev.encoded, recipe) for branch in branches]
+    kinds = [np.mean(deep, axis=0)] if deep else []
+    wide = None
+    if baseline is not None:
+        kinds.append(baseline.scores(data.dev.encoded))
+        wide = WideTable(torch.from_numpy(baseline.weight), torch.from_numpy(baseline.bias))
+    scales = linear.blend(kinds, data.dev.targets, data.dev.weights)
+    classifier = Classifier(branches, wide)
+    classifier.scales[:] = torch.tensor([scales[0] if deep else 0.0, scales[-1] if wide else 0.0])
     if deep and wide:
-        watch(Note(f"the bundle uses both: logits = {scales[0]:.2f} x recurrent + {scales[1]:.2f} x linear"))
+        watch(Note(f"the bundle's logits: {scales[0]:.2f} x recurrent + {scales[1]:.2f} x linear"))
+    return classifier
 
 
 def assemble(
@@ -269,6 +225,7 @@ def assemble(
             "options": dict(recipe.options),
             "embedding": recipe.embedding,
             "embedding_options": dict(recipe.embedding_options),
+            "branches": len(model.branches),
         },
         weights={name: value.numpy() for name, value in model.state_dict().items()},
         graph=export(model, pipeline.stream_sizes()),
@@ -281,7 +238,7 @@ def assemble(
 
 
 def score(
-    bundle: Bundle, dev: Labelled, baseline: Linear | None, history: list[Epoch], seconds: float
+    bundle: Bundle, dev: Labelled, baseline: Linear | None, histories: list[list[Epoch]], seconds: float
 ) -> dict[str, Any]:
     """Dev scores as the runtime itself answers them; the golden inputs with their probabilities go into the bundle."""
     probabilities = Predictor(bundle).predict_proba(dev.texts)
@@ -290,7 +247,7 @@ def score(
     return {
         "dev": evaluate(dev.labels, predicted, bundle.labels),
         "linear": None if baseline is None else {"accuracy": baseline.dev_accuracy, "cost": baseline.cost},
-        "epochs": [vars(epoch) for epoch in history],
+        "epochs": [[vars(epoch) for epoch in history] for history in histories],
         "seconds": round(seconds, 1),
     }
 

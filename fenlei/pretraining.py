@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fenlei.layers.mask import mask_of
-from fenlei.models import Classifier
+from fenlei.models import Deep
 from fenlei.pipeline import Encoded
 from fenlei.recipe import Recipe
 from fenlei.training import TICK, Optimizer, Step, Watch, make_batches, precision, tensors
@@ -22,9 +22,8 @@ MOST_TOKENS = 8_000  # only the commonest are hidden and guessed: the product wi
 class Guess(nn.Module):
     """``softmax(V gelu(U h_t))`` over the commonest tokens, at hidden positions: BERT's head (Devlin et al. 2019)."""
 
-    def __init__(self, model: Classifier, size: int, tokens: int) -> None:
+    def __init__(self, model: Deep, size: int, tokens: int) -> None:
         super().__init__()
-        assert model.encoder is not None
         self.model, self.encoder = model, model.encoder
         self.project = nn.Linear(self.encoder.state_width, size)
         self.output = nn.Linear(size, tokens)
@@ -37,9 +36,7 @@ class Guess(nn.Module):
         return nn.functional.cross_entropy(logits.float(), ids[hidden] - RESERVED)
 
 
-def pretrain(
-    model: Classifier, encoded: Encoded, tokens: int, recipe: Recipe, watch: Watch | None = None
-) -> list[float]:
+def pretrain(model: Deep, encoded: Encoded, tokens: int, recipe: Recipe, watch: Watch | None = None) -> list[float]:
     """``recipe.pretrain_epochs`` over all texts; returns the mean loss of each. Labels are not looked at.
 
     ``tokens`` is the size of the vocabulary without its reserved ids.

@@ -7,8 +7,8 @@ from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
 
 COUNTS = (
-    *("batch_size", "batch_tokens", "embedding_size", "epochs", "max_length", "max_size", "min_count", "patience"),
-    *("ngram_max_size", "ngram_min_count", "stream_max_size", "stream_min_count", "threads"),
+    *("batch_size", "batch_tokens", "branches", "embedding_size", "epochs", "max_length", "max_size", "min_count"),
+    *("ngram_max_size", "ngram_min_count", "patience", "stream_max_size", "stream_min_count", "threads"),
 )
 SHARES = ("dev_fraction", "dropout", "embedding_dropout", "label_smoothing", "token_dropout", "warmup")
 
@@ -28,7 +28,9 @@ class Recipe:
     embedding_size: int = 128
     dropout: float = 0.4
     embedding_dropout: float = 0.3
+    branches: int = 1
     wide: bool = True
+    views: tuple[tuple[str, int], ...] | None = None
 
     # the text road
     tokenizer: str = "auto"
@@ -49,10 +51,10 @@ class Recipe:
     # training
     seed: int = 0
     epochs: int | None = None
-    pretrain_epochs: int | None = None
+    pretrain_epochs: int = 0
     batch_size: int = 128
     batch_tokens: int = 16_384
-    learning_rate: float = 2e-3
+    learning_rate: float = 1e-3
     table_rate: float = 2e-3
     weight_decay: float = 0.01
     warmup: float = 0.05
@@ -93,5 +95,5 @@ class Recipe:
 
 PRESETS: dict[str, Mapping[str, Any]] = {
     "default": {},
-    "fast": {"pretrain_epochs": 0, "epochs": 3},
+    "fast": {"epochs": 3},
 }

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from fenlei.models import Classifier
+from fenlei.models import Deep
 from fenlei.pipeline import Arrays, Encoded
 from fenlei.recipe import Recipe
 from fenlei.vocab import PAD, UNK
@@ -67,9 +67,7 @@ class Epoch:
 Watch = Callable[[Step], None]
 
 
-def fit(
-    model: Classifier, train: Examples, dev: Examples, recipe: Recipe, watch: Watch | None = None
-) -> Iterator[Epoch]:
+def fit(model: Deep, train: Examples, dev: Examples, recipe: Recipe, watch: Watch | None = None) -> Iterator[Epoch]:
     """Train the recurrent branch; yield a record an epoch; leave the model with the weights of the best epoch.
 
     That holds however the loop ends: at the last epoch, after ``recipe.patience`` epochs without a better dev accuracy
@@ -104,7 +102,7 @@ def fit(
 
 
 def train_epoch(
-    model: Classifier,
+    model: Deep,
     train: Examples,
     optimizer: Optimizer,
     recipe: Recipe,
@@ -119,7 +117,7 @@ def train_epoch(
         arrays, targets = tensors(train.encoded.batch(rows)), torch.from_numpy(train.targets[rows])
         drop_tokens(arrays, recipe.token_dropout)
         with precision(recipe):
-            logits = model.deep(arrays).float()
+            logits = model(arrays).float()
         loss = cross_entropy(logits, targets, train.weights, rows, recipe.label_smoothing)
         optimizer.step(loss)
         losses += float(loss.detach()) * len(rows)
@@ -274,17 +272,17 @@ def clip(parameters: list[nn.Parameter], limit: float) -> float:
 
 
 @torch.no_grad()
-def predict(model: Classifier, encoded: Encoded, recipe: Recipe) -> npt.NDArray[np.float32]:
+def predict(model: Deep, encoded: Encoded, recipe: Recipe) -> npt.NDArray[np.float32]:
     """The recurrent branch's logits of every document, ``(B, C)``, not scaled, in fp32."""
     model.eval()
     batches = by_length(np.arange(len(encoded)), encoded.lengths, 4 * recipe.batch_size, 2 * recipe.batch_tokens)
-    outputs = [model.deep(tensors(encoded.batch(rows))) for rows in batches]
+    outputs = [model(tensors(encoded.batch(rows))) for rows in batches]
     order = np.argsort(np.concatenate(batches), kind="stable")
     logits: npt.NDArray[np.float32] = torch.cat(outputs).numpy()[order]
     return logits
 
 
-def measure(model: Classifier, dev: Examples, recipe: Recipe) -> tuple[float, float]:
+def measure(model: Deep, dev: Examples, recipe: Recipe) -> tuple[float, float]:
     """Mean cross-entropy and accuracy of the recurrent branch on held-out documents."""
     logits = torch.from_numpy(predict(model, dev.encoded, recipe))
     targets = torch.from_numpy(dev.targets)

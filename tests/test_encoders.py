@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from fenlei.export import check, example, export
 from fenlei.layers.embedding import EMBEDDINGS
 from fenlei.layers.mask import mask_of
-from fenlei.models import ENCODERS, build, encoder_options
+from fenlei.models import ENCODERS, Classifier, build, encoder_options
 
 ROWS = 12  # ids 0 .. 11; 0 is padding, 1 is unknown
 SIZES = {"ids": ROWS}
@@ -171,7 +171,9 @@ def test_a_bag_of_words_cannot_learn_which_of_two_words_came_first():
 @every_embedding
 def test_the_exported_graph_agrees_from_one_word_to_long_batches(encoder, embedding):
     model = network(encoder, embedding)
-    session = onnxruntime.InferenceSession(export(model, SIZES, shapes=[(2, 5)]), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(
+        export(Classifier([model]), SIZES, shapes=[(2, 5)]), providers=["CPUExecutionProvider"]
+    )
     rng = np.random.default_rng(0)
     for batch, steps in SHAPES:
         assert check(model, session, example(model, SIZES, batch, steps, rng)) <= 1e-5
@@ -194,8 +196,8 @@ def test_the_exported_graph_agrees_from_one_word_to_long_batches(encoder, embedd
 )
 def test_options_change_the_network_and_export_too(encoder, options):
     model, usual = network(encoder, **options), network(encoder)
-    data = export(model, SIZES, shapes=SHAPES[:-1])
-    assert data != export(usual, SIZES)
+    data = export(Classifier([model]), SIZES, shapes=SHAPES[:-1])
+    assert data != export(Classifier([usual]), SIZES)
     rows = [[4], [5, 6], [7, 8, 9, 10, 11]]
     alone = torch.cat([answers(model, [row]) for row in rows])
     assert (answers(model, rows, padding=3) - alone).abs().max() <= 1e-6

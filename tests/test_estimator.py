@@ -211,7 +211,7 @@ def test_options_go_over_the_preset():
     assert choose_recipe("bilstm", "fast", None, 5) == Recipe(**PRESETS["fast"], seed=5)
     recipe = choose_recipe("lstm2", "fast", {"epochs": 9, "options": {"hidden_size": 2}}, 0)
     assert (recipe.model, recipe.epochs, recipe.options) == ("lstm2", 9, {"hidden_size": 2})
-    assert recipe.pretrain_epochs == PRESETS["fast"]["pretrain_epochs"]
+    assert recipe.epochs == PRESETS["fast"]["epochs"]
 
 
 def test_the_recipe_is_in_the_bundle(fitted):

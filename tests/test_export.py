@@ -16,13 +16,16 @@ SIZES = {"ids": 40, "bigrams": 30}
 CLASSES = 4
 
 
-def classifier(name: str | None = "bilstm", wide: bool = True) -> Classifier:
+def classifier(name: str = "bilstm", wide: bool = True, members: int = 1) -> Classifier:
     torch.manual_seed(0)
     weight = torch.randn(50, CLASSES)
     weight[0] = 0
     table = WideTable(weight, torch.randn(CLASSES)) if wide else None
-    options = {"hidden_size": 5} if name else {}
-    model = build(name, stream_sizes=SIZES, classes=CLASSES, embedding_size=6, options=options, wide=table)
+    branches = [
+        build(name, stream_sizes=SIZES, classes=CLASSES, embedding_size=6, options={"hidden_size": 5})
+        for _ in range(members)
+    ]
+    model = Classifier(branches, table)
     model.scales[:] = torch.tensor([1.7, 0.6])
     return model
 
@@ -36,9 +39,12 @@ def arrays() -> Arrays:
     return example(classifier(), SIZES, 9, 23, np.random.default_rng(5))
 
 
-@pytest.mark.parametrize(("name", "wide"), [("bilstm", True), ("bilstm", False), ("lstm2", True), (None, True)])
-def test_graph_and_model_agree_at_shapes_that_export_did_not_try(name: str | None, wide: bool) -> None:
-    model = classifier(name, wide)
+@pytest.mark.parametrize(
+    ("name", "wide", "members"),
+    [("bilstm", True, 1), ("bilstm", False, 1), ("lstm2", True, 1), ("bilstm", True, 3), ("bilstm", True, 0)],
+)
+def test_graph_and_model_agree_at_shapes_that_export_did_not_try(name: str, wide: bool, members: int) -> None:
+    model = classifier(name, wide, members)
     graph = session(export(model, SIZES))
     for batch, steps in ((1, 1), (2, 3), (7, 100), (130, 17)):
         asked = example(model, SIZES, batch, steps, np.random.default_rng(batch))
@@ -70,9 +76,8 @@ def test_a_graph_of_other_weights_is_refused(monkeypatch: pytest.MonkeyPatch) ->
 
     def nodes(model: Classifier, graph: Graph) -> str:
         output = real(model, graph)
-        assert model.dense is not None
         with torch.no_grad():
-            model.dense.bias[0] += 0.01
+            model.branches[0].dense.bias[0] += 0.01
         return output
 
     monkeypatch.setattr(Classifier, "nodes", nodes)
@@ -100,7 +105,7 @@ def test_a_graph_that_is_wrong_on_short_rows_only_is_refused(arrays: Arrays) -> 
 def test_weights_that_are_no_numbers_are_refused() -> None:
     model = classifier()
     with torch.no_grad():
-        model.dense.weight[0, 0] = float("nan")  # type: ignore[union-attr]
+        model.branches[0].dense.weight[0, 0] = float("nan")
     with pytest.raises(ArithmeticError, match="differs from the model by nan"):
         export(model, SIZES)
 

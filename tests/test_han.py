@@ -16,7 +16,7 @@ from fenlei.bundle import Bundle
 from fenlei.export import check, example, export, probabilities
 from fenlei.layers.mask import mask_of
 from fenlei.learn import Labelled, build_pipeline, learn
-from fenlei.models import build
+from fenlei.models import Classifier, build
 from fenlei.models.han import HAN
 from fenlei.ngrams import most_frequent
 from fenlei.pipeline import Pipeline, limit
@@ -174,7 +174,7 @@ def classifier(**options):
 @pytest.mark.parametrize("cell", ["gru", "lstm", "rnn"])
 def test_the_exported_graph_agrees_from_one_word_to_long_batches(cell):
     model = classifier(cell=cell)
-    session = onnxruntime.InferenceSession(export(model, SIZES), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(export(Classifier([model]), SIZES), providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     for documents, tokens in ((1, 1), (1, 9), (9, 1), (5, 60), (64, 500)):
         arrays = example(model, SIZES, documents, tokens, rng)
@@ -184,7 +184,7 @@ def test_the_exported_graph_agrees_from_one_word_to_long_batches(cell):
 
 def test_the_exported_graph_takes_any_number_of_sentences_steps_and_padding():
     model = classifier()
-    session = onnxruntime.InferenceSession(export(model, SIZES), providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(export(Classifier([model]), SIZES), providers=["CPUExecutionProvider"])
     assert [each.shape for each in session.get_inputs()] == [["B", "S", "T"], ["B", "S", "T"], ["B", "S"]]
     rng = np.random.default_rng(0)
     for shape in itertools.product((1, 3), (1, 2, 7), (1, 2, 7)):
@@ -370,6 +370,7 @@ def test_probabilities_of_the_model_and_of_the_runtime_are_the_same(bundle):
         embedding_size=8,
         options=bundle.model["options"],
     )
+    model = Classifier([model])
     model.load_state_dict({name: torch.from_numpy(value) for name, value in bundle.weights.items()})
     expected = probabilities(model, Predictor(bundle).pipeline(TEXTS))
     assert np.abs(Predictor(bundle).predict_proba(TEXTS) - expected).max() <= 1e-6

@@ -38,15 +38,18 @@ def rebuild(bundle: Bundle) -> Classifier:
     predictor = Predictor(bundle)
     weights = {name: torch.from_numpy(array.copy()) for name, array in bundle.weights.items()}
     wide = WideTable(weights["wide.weight"], weights["wide.bias"]) if "wide.weight" in weights else None
-    model = build(
-        bundle.model["name"],
-        stream_sizes=predictor.pipeline.stream_sizes(),
-        classes=len(bundle.labels),
-        embedding_size=bundle.recipe["embedding_size"],
-        embedding_options=bundle.model["embedding_options"],
-        options=bundle.model["options"],
-        wide=wide,
-    )
+    branches = [
+        build(
+            bundle.model["name"],
+            stream_sizes=predictor.pipeline.stream_sizes(),
+            classes=len(bundle.labels),
+            embedding_size=bundle.recipe["embedding_size"],
+            embedding_options=bundle.model["embedding_options"],
+            options=bundle.model["options"],
+        )
+        for _ in range(bundle.model["branches"])
+    ]
+    model = Classifier(branches, wide)
     model.load_state_dict(weights)
     return model
 
@@ -57,6 +60,7 @@ VARIANTS = {
     "attention": {"options": {"hidden_size": 9, "pooling": ("attention",)}, "wide": False},
     "wide only": {"model": None, "options": {}},
     "words": {"tokenizer": "words"},
+    "three networks": {"branches": 3},
 }
 for name in ENCODERS:
     small = {"hidden_size": 20} if "hidden_size" in encoder_options(name) else {}

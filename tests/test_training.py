@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from torch import nn
 
 from fenlei import training
-from fenlei.models import Classifier, build
+from fenlei.models import Deep, build
 from fenlei.pipeline import Encoded, Ragged
 from fenlei.recipe import Recipe
 from fenlei.training import Epoch, Examples, Optimizer, by_length, clip, deterministic, drop_tokens, make_batches
@@ -34,7 +34,7 @@ def examples(seed: int, count: int) -> Examples:
     return Examples(Encoded({"ids": ids}), targets)
 
 
-def classifier(seed: int = 0) -> Classifier:
+def classifier(seed: int = 0) -> Deep:
     torch.manual_seed(seed)
     sizes = {"ids": WORDS}
     return build(
@@ -46,7 +46,7 @@ def digest(model: nn.Module) -> str:
     return hashlib.sha256(b"".join(value.numpy().tobytes() for value in model.state_dict().values())).hexdigest()
 
 
-def run(recipe: Recipe, train: Examples, watch: training.Watch | None = None) -> tuple[Classifier, list[Epoch]]:
+def run(recipe: Recipe, train: Examples, watch: training.Watch | None = None) -> tuple[Deep, list[Epoch]]:
     with deterministic(recipe):
         model = classifier()
         return model, list(training.fit(model, train, examples(1, 60), recipe, watch))
@@ -129,7 +129,7 @@ def test_the_optimizer_decays_matrices_only_and_updates_touched_rows_only() -> N
     before = training.snapshot(model)
     optimizer = Optimizer(model, recipe, 10)
     ids = torch.tensor([[3, 4]])
-    optimizer.step(model.deep({"ids": ids, "lengths": torch.tensor([2])}).square().sum())
+    optimizer.step(model({"ids": ids, "lengths": torch.tensor([2])}).square().sum())
     table, old = model.state_dict()["embeddings.ids.table.weight"], before["embeddings.ids.table.weight"]
     changed = (table != old).any(1).nonzero().flatten().tolist()
     assert changed == [3, 4]

@@ -20,13 +20,14 @@ class Graph:
     def __init__(self) -> None:
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
-        self._inputs: list[Any] = []
+        self._inputs: dict[str, Any] = {}
         self._count = 0
 
     def input(self, name: str, kind: type[np.generic], axes: tuple[str, ...]) -> str:
-        """An input with symbolic axes, such as ``("B", "T")``."""
-        element = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
-        self._inputs.append(helper.make_tensor_value_info(name, element, axes))
+        """An input with symbolic axes, such as ``("B", "T")``; asked for again, it is the same one."""
+        if name not in self._inputs:
+            element = helper.np_dtype_to_tensor_dtype(np.dtype(kind))
+            self._inputs[name] = helper.make_tensor_value_info(name, element, axes)
         return name
 
     def constant(self, value: torch.Tensor | ArrayLike) -> str:
@@ -54,7 +55,7 @@ class Graph:
     def model(self, output: str) -> bytes:
         """The finished, checked model with one output ``(B, C)``."""
         result = helper.make_tensor_value_info(output, TensorProto.FLOAT, ("B", "C"))
-        graph = helper.make_graph(self._nodes, "fenlei", self._inputs, [result], self._constants)
+        graph = helper.make_graph(self._nodes, "fenlei", list(self._inputs.values()), [result], self._constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="fenlei")
         model.ir_version = IR_VERSION
         onnx.checker.check_model(model, full_check=True)

@@ -8,11 +8,12 @@ from functools import partial
 from typing import Any
 
 from fenlei.layers.embedding import EMBEDDINGS, options_of
-from fenlei.layers.wide import WideTable
 from fenlei.models.bilstm import BiLSTM
 from fenlei.models.classifier import Classifier
+from fenlei.models.deep import Deep
 from fenlei.models.encoder import Encoder
 from fenlei.models.gru import GRU
+from fenlei.models.han import HAN
 from fenlei.models.lstm import LSTM
 from fenlei.models.lstm2 import LSTM2
 from fenlei.models.rcnn import RCNN
@@ -20,7 +21,7 @@ from fenlei.models.rnn import RNN
 from fenlei.models.stacked import Stacked
 from fenlei.models.textcnn import TextCNN
 
-__all__ = ["ENCODERS", "Classifier", "build", "encoder_options"]
+__all__ = ["ENCODERS", "Classifier", "Deep", "build", "encoder_options"]
 
 ENCODERS: dict[str, type[Encoder]] = {
     "rnn": RNN,
@@ -31,6 +32,7 @@ ENCODERS: dict[str, type[Encoder]] = {
     "bilstm": BiLSTM,
     "textcnn": TextCNN,
     "rcnn": RCNN,
+    "han": HAN,
 }
 
 
@@ -43,7 +45,7 @@ def encoder_options(name: str) -> dict[str, Any]:
 
 
 def build(
-    name: str | None,
+    name: str,
     *,
     stream_sizes: Mapping[str, int],
     classes: int,
@@ -53,17 +55,14 @@ def build(
     dropout: float = 0.3,
     embedding_dropout: float = 0.3,
     options: Mapping[str, Any] | None = None,
-    wide: WideTable | None = None,
-) -> Classifier:
-    """A classifier with fresh weights. ``stream_sizes`` are the rows of each id stream's table; no name, no encoder."""
-    if name is None:
-        return Classifier({}, None, classes, wide=wide)
+) -> Deep:
+    """A recurrent branch with fresh weights. ``stream_sizes`` are the rows of each id stream's table."""
     _only_known(options or {}, encoder_options(name), f"the model {name!r}")
     _only_known(embedding_options or {}, options_of(embedding), f"the embedding {embedding!r}")
     make = partial(EMBEDDINGS[embedding], size=embedding_size, **(embedding_options or {}))
     tables = {stream: make(rows) for stream, rows in stream_sizes.items()}
     encoder = ENCODERS[name](embedding_size, **(options or {}))
-    return Classifier(tables, encoder, classes, wide=wide, dropout=dropout, embedding_dropout=embedding_dropout)
+    return Deep(tables, encoder, classes, dropout=dropout, embedding_dropout=embedding_dropout)
 
 
 def _only_known(names: Iterable[str], known: Mapping[str, Any], owner: str) -> None:

@@ -1,0 +1,60 @@
+"""The recurrent branch: embeddings of every id stream, an encoder, a dense layer."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+from torch import Tensor, nn
+
+from fenlei.layers.embedding import Embedding
+from fenlei.layers.graph import Graph
+from fenlei.layers.mask import mask_nodes, mask_of
+from fenlei.models.encoder import Encoder
+
+
+class Deep(nn.Module):
+    """``logits = dense(dropout(encoder(dropout(sum_s E_s[ids_s]))))``: the network that training fits.
+
+    ``arrays`` are the pipeline's, as tensors: ``ids (B, T)``, one ``(B, T)`` for each further stream, ``lengths (B,)``.
+    For an encoder that reads sentences the streams are ``(B, S, T)`` and the lengths ``(B, S)``.
+    """
+
+    def __init__(
+        self,
+        embeddings: Mapping[str, Embedding],
+        encoder: Encoder,
+        classes: int,
+        *,
+        dropout: float = 0.3,
+        embedding_dropout: float = 0.3,
+    ) -> None:
+        super().__init__()
+        self.embeddings: Mapping[str, Embedding] = nn.ModuleDict(embeddings)  # type: ignore[assignment]
+        self.encoder = encoder
+        self.dense = nn.Linear(encoder.width, classes)
+        self.dropout = nn.Dropout(dropout)
+        self.embedding_dropout = nn.Dropout(embedding_dropout)
+
+    def embed(self, arrays: Mapping[str, Tensor]) -> Tensor:
+        """The vectors of all streams, summed: ``(B, T, D)`` or ``(B, S, T, D)``."""
+        vectors = [table(arrays[name]) for name, table in self.embeddings.items()]
+        return sum(vectors[1:], vectors[0])
+
+    def forward(self, arrays: Mapping[str, Tensor]) -> Tensor:
+        """Logits ``(B, C)``."""
+        x = self.embedding_dropout(self.embed(arrays))
+        mask = mask_of(arrays["lengths"], x.shape[-2])
+        logits: Tensor = self.dense(self.dropout(self.encoder(x, mask)))
+        return logits
+
+    def nodes(self, graph: Graph) -> str:
+        """The same in ONNX, dropout gone; the pipeline's arrays are inputs of the graph."""
+        rows = ("B", "S") if self.encoder.reads_sentences else ("B",)
+        inputs = {name: graph.input(name, np.int64, (*rows, "T")) for name in self.embeddings}
+        lengths = graph.input("lengths", np.int64, rows)
+        vectors = [table.nodes(graph, inputs[name]) for name, table in self.embeddings.items()]
+        x = graph.add("Sum", *vectors) if len(vectors) > 1 else vectors[0]
+        document = self.encoder.nodes(graph, x, mask_nodes(graph, lengths, x), lengths)
+        weight, bias = graph.constant(self.dense.weight.T), graph.constant(self.dense.bias)
+        return graph.add("Add", graph.add("MatMul", document, weight), bias)

@@ -1,0 +1,45 @@
+"""The mask of texts and of texts in sentences, the same in the graph; and the reversal within a row."""
+
+import numpy as np
+import onnxruntime
+import pytest
+import torch
+
+from fenlei.layers.graph import Graph
+from fenlei.layers.mask import mask_nodes, mask_of, reverse
+
+ROWS = np.array([2, 4, 1, 0])
+SENTENCES = np.array([[2, 4, 1], [3, 0, 0]])
+
+
+def by_loop(lengths, steps):
+    return np.array([t < length for length in lengths.flat for t in range(steps)]).reshape(*lengths.shape, steps)
+
+
+@pytest.mark.parametrize("lengths", [ROWS, SENTENCES], ids=["rows", "sentences"])
+@pytest.mark.parametrize("steps", [4, 6])
+def test_a_mask_is_true_within_each_length(lengths, steps):
+    assert np.array_equal(mask_of(torch.from_numpy(lengths), steps).numpy(), by_loop(lengths, steps))
+
+
+@pytest.mark.parametrize("lengths", [ROWS, SENTENCES], ids=["rows", "sentences"])
+def test_the_graph_makes_the_same_mask_from_any_padded_vectors(lengths):
+    graph = Graph()
+    axes = ("B", "S", "T", "D")
+    x = graph.input("x", np.float32, (*axes[: lengths.ndim], "T", "D"))
+    count = graph.input("lengths", np.int64, axes[: lengths.ndim])
+    mask = graph.add("Cast", mask_nodes(graph, count, x), to=1)
+    data = graph.model(graph.rename(graph.add("Flatten", mask, axis=1), "mask"))  # the output is two-dimensional
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    for steps in (1, 4, 9):
+        padded = np.zeros((*lengths.shape, steps, 3), np.float32)
+        (found,) = session.run(None, {"x": padded, "lengths": np.minimum(lengths, steps)})
+        assert np.array_equal(found, by_loop(np.minimum(lengths, steps), steps).reshape(len(lengths), -1))
+
+
+def test_each_row_is_reversed_within_its_own_length():
+    x = torch.arange(4 * 4 * 2).view(4, 4, 2)
+    found = reverse(x, torch.from_numpy(ROWS))
+    for row, length in enumerate(ROWS):
+        assert found[row].tolist() == [*reversed(x[row, :length].tolist()), *x[row, length:].tolist()]
+    assert torch.equal(reverse(found, torch.from_numpy(ROWS)), x)
