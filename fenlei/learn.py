@@ -16,6 +16,7 @@ import torch
 import fenlei
 from fenlei import linear, pretraining, training
 from fenlei.auto import decide
+from fenlei.blending import weigh
 from fenlei.bundle import Bundle
 from fenlei.counting import build_pipeline
 from fenlei.evaluation import evaluate
@@ -203,11 +204,13 @@ def join(branches: list[Deep], data: Data, recipe: Recipe, baseline: Linear | No
     if baseline is not None:
         kinds.append(baseline.scores(data.dev.encoded))
         wide = WideTable(torch.from_numpy(baseline.weight), torch.from_numpy(baseline.bias))
-    scales = linear.blend(kinds, data.dev.targets, data.dev.weights)
+    scales = weigh(kinds, data.dev.targets, data.dev.weights)
     classifier = Classifier(branches, wide)
     classifier.scales[:] = torch.tensor([scales[0] if deep else 0.0, scales[-1] if wide else 0.0])
-    if deep and wide:
-        watch(Note(f"the bundle's logits: {scales[0]:.2f} x recurrent + {scales[1]:.2f} x linear"))
+    if len(kinds) == 2:
+        which = {(True, True): "both branches", (True, False): "the recurrent branch alone"}
+        used = which.get((scales[0] > 0, scales[1] > 0), "the linear branch alone")
+        watch(Note(f"the bundle answers by {used}: logits = {scales[0]:.2f} x recurrent + {scales[1]:.2f} x linear"))
     return classifier
 
 
@@ -246,10 +249,14 @@ def score(
     predicted = [bundle.labels[place] for place in probabilities.argmax(1)]
     return {
         "dev": evaluate(dev.labels, predicted, bundle.labels),
-        "linear": None if baseline is None else {"accuracy": baseline.dev_accuracy, "cost": baseline.cost},
+        "linear": None if baseline is None else _linear_scores(baseline),
         "epochs": [[vars(epoch) for epoch in history] for history in histories],
         "seconds": round(seconds, 1),
     }
+
+
+def _linear_scores(baseline: Linear) -> dict[str, float]:
+    return {"accuracy": baseline.dev_accuracy, "cost": baseline.cost, "emphasis": baseline.emphasis}
 
 
 def versions() -> dict[str, str]:

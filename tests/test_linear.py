@@ -5,9 +5,7 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
-import scipy.optimize
 import scipy.sparse
-from scipy.special import log_softmax
 from sklearn.svm import LinearSVC
 
 from fenlei import linear
@@ -42,7 +40,7 @@ def fit(
 
 
 def peer(
-    train: tuple[Encoded, np.ndarray], asked: Encoded, cost: float, weights: np.ndarray | None = None
+    train: tuple[Encoded, np.ndarray], asked: Encoded, cost: float, share: float, weights: np.ndarray | None = None
 ) -> np.ndarray:
     """The decision function of one machine a class, each on features scaled by that class's log-count ratios."""
     x, y = linear.matrix(train[0], COLUMNS).toarray().astype(np.float64), train[1]
@@ -51,7 +49,7 @@ def peer(
         inside, seen = y == each, x > 0
         p, q = (1 + seen[inside].sum(0)) / (1 + inside.sum()), (1 + seen[~inside].sum(0)) / (1 + (~inside).sum())
         size = np.abs(np.log(p / q))
-        scale = (1 + size / size.mean()) / 2
+        scale = 1 - share + share * size / size.mean()
         machine = LinearSVC(C=cost, random_state=0, max_iter=300)
         machine.fit(scipy.sparse.csr_matrix(x * scale), inside, sample_weight=weights)
         found.append(machine.decision_function(linear.matrix(asked, COLUMNS).toarray() * scale))
@@ -61,14 +59,14 @@ def peer(
 @pytest.mark.parametrize("classes", [3, 7])
 def test_scores_are_the_machines_decision_functions(classes: int) -> None:
     fitted, train, dev = fit(classes)
-    expected = peer(train, dev[0], fitted.cost)
+    expected = peer(train, dev[0], fitted.cost, fitted.emphasis)
     np.testing.assert_allclose(fitted.scores(dev[0]), expected, atol=1e-5)
     assert fitted.dev_accuracy == pytest.approx(np.mean(expected.argmax(1) == dev[1]))
 
 
 def test_two_classes_have_opposite_scores() -> None:
     fitted, train, dev = fit(2)
-    expected = peer(train, dev[0], fitted.cost)
+    expected = peer(train, dev[0], fitted.cost, fitted.emphasis)
     scores = fitted.scores(dev[0])
     assert scores.shape == (60, 2)
     np.testing.assert_allclose(scores, np.hstack([-expected, expected]), atol=1e-5)
@@ -77,7 +75,7 @@ def test_two_classes_have_opposite_scores() -> None:
 def test_the_cost_with_the_best_dev_accuracy_wins_and_ties_go_to_the_smaller() -> None:
     costs = (0.001, 0.1, 1.0, 10.0)
     fitted, train, dev = fit(5, costs=costs)
-    accuracies = [np.mean(peer(train, dev[0], cost).argmax(1) == dev[1]) for cost in costs]
+    accuracies = [np.mean(peer(train, dev[0], cost, linear.EMPHASIS).argmax(1) == dev[1]) for cost in costs]
     assert fitted.cost == costs[int(np.argmax(accuracies))]
     assert fit(5, costs=(3.0, 3.0))[0].cost == 3.0
 
@@ -85,7 +83,7 @@ def test_the_cost_with_the_best_dev_accuracy_wins_and_ties_go_to_the_smaller() -
 def test_document_weights_reach_the_machine() -> None:
     weights = np.linspace(0.1, 3, 150).astype(np.float32)
     fitted, train, dev = fit(3, weights=weights, costs=(1.0,))
-    expected = peer(train, dev[0], 1.0, weights)
+    expected = peer(train, dev[0], 1.0, fitted.emphasis, weights)
     np.testing.assert_allclose(fitted.scores(dev[0]), expected, atol=1e-5)
 
 
@@ -118,71 +116,19 @@ def test_two_fits_are_the_same_and_leave_the_warning_filters_alone() -> None:
 
 
 def test_a_fit_does_not_depend_on_the_other_costs() -> None:
-    several = fit(4, costs=(1.0, 1e-9, 1e-8))[0]
-    assert several.cost == 1.0
-    np.testing.assert_array_equal(several.weight, fit(4, costs=(1.0,))[0].weight)
+    several = fit(4, costs=(1.0, 0.5, 2.0))[0]
+    np.testing.assert_array_equal(several.weight, fit(4, costs=(several.cost,))[0].weight)
 
 
-def logits(seed: int, count: int, classes: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
-    """True logits, and targets drawn from their softmax; what is handed out is the logits times ``temperature``."""
-    rng = np.random.default_rng(seed)
-    true = rng.normal(0, 2, (count, classes))
-    targets = (true + rng.gumbel(size=true.shape)).argmax(1)
-    return (true * temperature).astype(np.float32), targets
-
-
-@pytest.mark.parametrize("temperature", [0.25, 1.0, 4.0])
-def test_blend_recovers_a_known_temperature(temperature: float) -> None:
-    branch, targets = logits(0, 20_000, 4, temperature)
-    assert linear.blend([branch], targets)[0] * temperature == pytest.approx(1, rel=0.05)
-
-
-def test_blend_finds_the_weights_of_two_branches() -> None:
-    rng = np.random.default_rng(1)
-    one, two, noise = rng.normal(0, 1, (3, 20_000, 3)).astype(np.float32)
-    targets = (1.5 * one + 0.5 * two + rng.gumbel(size=one.shape)).argmax(1)
-    np.testing.assert_allclose(linear.blend([one, two], targets), [1.5, 0.5], atol=0.07)
-    assert linear.blend([one, -noise], targets)[1] < 0.05
+def test_no_emphasis_is_tried_and_taken_where_it_is_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    plain = fit(5, costs=(1.0,))[1]
+    monkeypatch.setattr(linear, "emphasis", lambda x, inside, share: np.full(x.shape[1], 1e-9 if share else 1.0))
+    fitted = fit(5, costs=(1.0,))[0]
+    assert fitted.emphasis == 0.0
+    monkeypatch.undo()
+    np.testing.assert_allclose(fitted.scores(plain[0]), peer(plain, plain[0], 1.0, 0.0), atol=1e-5)
 
 
 def test_dev_weights_count_documents_as_often() -> None:
-    branches, targets = [logits(7, 300, 3, 2.0)[0], logits(8, 300, 3, 1.0)[0]], logits(7, 300, 3, 2.0)[1]
-    often = np.arange(300) % 4
-    weighed = linear.blend(branches, targets, often.astype(np.float32))
-    repeated = linear.blend([branch.repeat(often, 0) for branch in branches], targets.repeat(often))
-    np.testing.assert_allclose(weighed, repeated, rtol=1e-3)
-
     fitted, _, _ = fit(3, costs=(1e-6, 1.0), dev_weights=(np.arange(60) < 1).astype(np.float32))
     assert fitted.dev_accuracy in (0.0, 1.0)
-
-
-def test_blend_is_never_negative_and_bounded() -> None:
-    branch, targets = logits(2, 2000, 3, 1.0)
-    assert linear.blend([-branch], targets).tolist() == [0.0]
-    sure = np.eye(3, dtype=np.float32)[targets] * 100
-    assert 0 < linear.blend([sure], targets)[0] <= 20
-
-
-def test_blend_is_no_worse_than_any_other_scales() -> None:
-    branches, targets = [logits(3, 300, 4, 2.0)[0], logits(4, 300, 4, 1.0)[0]], logits(3, 300, 4, 2.0)[1]
-
-    def loss(scales: np.ndarray) -> float:
-        mixed = np.tensordot(scales, np.stack(branches).astype(float), 1)
-        return float(-log_softmax(mixed, axis=1)[np.arange(300), targets].mean())
-
-    found = loss(linear.blend(branches, targets))
-    assert found <= min(loss(scales) for scales in np.random.default_rng(0).uniform(0, 3, (500, 2))) + 1e-6
-
-
-def test_the_gradient_of_blend_is_that_of_its_loss(monkeypatch: pytest.MonkeyPatch) -> None:
-    caught = []
-    monkeypatch.setattr(
-        scipy.optimize,
-        "minimize",
-        lambda loss, start, **_: caught.append(loss) or scipy.optimize.OptimizeResult(x=start),
-    )
-    targets = logits(5, 200, 4, 1.0)[1]
-    linear.blend([logits(5, 200, 4, 1.0)[0], logits(6, 200, 4, 1.0)[0]], targets)
-    for point in ([1.0, 1.0], [0.1, 2.0], [3.0, 0.0]):
-        worst = scipy.optimize.check_grad(lambda x: caught[0](x)[0], lambda x: caught[0](x)[1], np.array(point))
-        assert worst < 1e-5

@@ -1,0 +1,94 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.optimize
+from scipy.special import log_softmax
+
+from fenlei.blending import blend, weigh
+
+
+def logits(seed: int, count: int, classes: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
+    """True logits, and targets drawn from their softmax; what is handed out is the logits times ``temperature``."""
+    rng = np.random.default_rng(seed)
+    true = rng.normal(0, 2, (count, classes))
+    targets = (true + rng.gumbel(size=true.shape)).argmax(1)
+    return (true * temperature).astype(np.float32), targets
+
+
+@pytest.mark.parametrize("temperature", [0.25, 1.0, 4.0])
+def test_blend_recovers_a_known_temperature(temperature: float) -> None:
+    branch, targets = logits(0, 20_000, 4, temperature)
+    assert blend([branch], targets)[0] * temperature == pytest.approx(1, rel=0.05)
+
+
+def test_blend_finds_the_weights_of_two_branches() -> None:
+    rng = np.random.default_rng(1)
+    one, two, noise = rng.normal(0, 1, (3, 20_000, 3)).astype(np.float32)
+    targets = (1.5 * one + 0.5 * two + rng.gumbel(size=one.shape)).argmax(1)
+    np.testing.assert_allclose(blend([one, two], targets), [1.5, 0.5], atol=0.07)
+    assert blend([one, -noise], targets)[1] < 0.05
+
+
+def test_dev_weights_count_documents_as_often() -> None:
+    branches, targets = [logits(7, 300, 3, 2.0)[0], logits(8, 300, 3, 1.0)[0]], logits(7, 300, 3, 2.0)[1]
+    often = np.arange(300) % 4
+    weighed = blend(branches, targets, often.astype(np.float32))
+    repeated = blend([branch.repeat(often, 0) for branch in branches], targets.repeat(often))
+    np.testing.assert_allclose(weighed, repeated, rtol=1e-3)
+
+
+def test_blend_is_never_negative_and_bounded() -> None:
+    branch, targets = logits(2, 2000, 3, 1.0)
+    assert blend([-branch], targets).tolist() == [0.0]
+    sure = np.eye(3, dtype=np.float32)[targets] * 100
+    assert 0 < blend([sure], targets)[0] <= 20
+
+
+def test_blend_is_no_worse_than_any_other_scales() -> None:
+    branches, targets = [logits(3, 300, 4, 2.0)[0], logits(4, 300, 4, 1.0)[0]], logits(3, 300, 4, 2.0)[1]
+
+    def loss(scales: np.ndarray) -> float:
+        mixed = np.tensordot(scales, np.stack(branches).astype(float), 1)
+        return float(-log_softmax(mixed, axis=1)[np.arange(300), targets].mean())
+
+    found = loss(blend(branches, targets))
+    assert found <= min(loss(scales) for scales in np.random.default_rng(0).uniform(0, 3, (500, 2))) + 1e-6
+
+
+def test_the_gradient_of_blend_is_that_of_its_loss(monkeypatch: pytest.MonkeyPatch) -> None:
+    caught = []
+    monkeypatch.setattr(
+        scipy.optimize,
+        "minimize",
+        lambda loss, start, **_: caught.append(loss) or scipy.optimize.OptimizeResult(x=start),
+    )
+    targets = logits(5, 200, 4, 1.0)[1]
+    blend([logits(5, 200, 4, 1.0)[0], logits(6, 200, 4, 1.0)[0]], targets)
+    for point in ([1.0, 1.0], [0.1, 2.0], [3.0, 0.0]):
+        worst = scipy.optimize.check_grad(lambda x: caught[0](x)[0], lambda x: caught[0](x)[1], np.array(point))
+        assert worst < 1e-5
+
+
+def test_both_branches_are_used_where_both_know_something() -> None:
+    true, targets = logits(3, 3000, 4, 1.0)
+    rng = np.random.default_rng(4)
+    one, two = true + rng.normal(0, 2, true.shape), true + rng.normal(0, 2, true.shape)
+    scales = weigh([one, two], targets)
+    assert (scales > 0.1).all()
+    np.testing.assert_array_equal(scales, blend([one, two], targets))
+
+
+def test_a_branch_alone_is_taken_where_it_is_right_more_often() -> None:
+    targets = np.array([0, 0, 0, 0, 1, 1, 1, 1] * 5)
+    sure = np.where(np.arange(2) == targets[:, None], 1.0, -1.0)  # always right
+    loud = sure * 0.01  # nearly always right, and never sure of it
+    loud[::8] *= -300.0
+    scales = weigh([loud, sure], targets)
+    assert scales[0] == 0.0
+    assert (np.tensordot(scales, np.stack([loud, sure]), 1).argmax(1) == targets).all()
+
+
+def test_one_branch_alone_is_only_calibrated() -> None:
+    branch, targets = logits(5, 400, 3, 2.0)
+    np.testing.assert_array_equal(weigh([branch], targets), blend([branch], targets))
