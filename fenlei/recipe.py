@@ -52,7 +52,7 @@ class Recipe:
     seed: int = 0
     epochs: int | None = None
     pretrain_epochs: int = 0
-    batch_size: int = 128
+    batch_size: int | None = None
     batch_tokens: int = 16_384
     learning_rate: float = 1e-3
     table_rate: float = 2e-3

@@ -22,6 +22,8 @@ from fenlei.vocab import PAD, UNK
 
 Ints = npt.NDArray[np.int64]
 
+BATCH_SIZE = 128  # where the recipe leaves it open
+PREDICT_SIZE = 512
 POOL = 64  # batches that are sorted by length together: nearly no padding, yet the order stays random
 TICK = 0.2  # seconds between two signs of life
 
@@ -141,11 +143,10 @@ def cross_entropy(
 
 def make_batches(lengths: Ints, recipe: Recipe, rng: np.random.Generator) -> list[Ints]:
     """All documents in shuffled batches of nearly equal length, ``batch_size`` each, fewer where texts are long."""
+    size = recipe.batch_size or BATCH_SIZE
     order = rng.permutation(len(lengths))
-    pools = [
-        order[start : start + POOL * recipe.batch_size] for start in range(0, len(order), POOL * recipe.batch_size)
-    ]
-    batches = [batch for pool in pools for batch in by_length(pool, lengths, recipe.batch_size, recipe.batch_tokens)]
+    pools = [order[start : start + POOL * size] for start in range(0, len(order), POOL * size)]
+    batches = [batch for pool in pools for batch in by_length(pool, lengths, size, recipe.batch_tokens)]
     return [batches[place] for place in rng.permutation(len(batches))]
 
 
@@ -275,7 +276,7 @@ def clip(parameters: list[nn.Parameter], limit: float) -> float:
 def predict(model: Deep, encoded: Encoded, recipe: Recipe) -> npt.NDArray[np.float32]:
     """The recurrent branch's logits of every document, ``(B, C)``, not scaled, in fp32."""
     model.eval()
-    batches = by_length(np.arange(len(encoded)), encoded.lengths, 4 * recipe.batch_size, 2 * recipe.batch_tokens)
+    batches = by_length(np.arange(len(encoded)), encoded.lengths, PREDICT_SIZE, 2 * recipe.batch_tokens)
     outputs = [model(tensors(encoded.batch(rows))) for rows in batches]
     order = np.argsort(np.concatenate(batches), kind="stable")
     logits: npt.NDArray[np.float32] = torch.cat(outputs).numpy()[order]

@@ -306,7 +306,7 @@ def test_random_state_and_threads_are_given_back(fails: bool) -> None:
 def test_predictions_come_back_in_order_and_do_not_depend_on_the_batch() -> None:
     model, encoded = classifier(), examples(3, 70).encoded
     together = training.predict(model, encoded, RECIPE)
-    small = training.predict(model, encoded, RECIPE.change(batch_size=1))
+    small = training.predict(model, encoded, RECIPE.change(batch_tokens=1))
     assert together.shape == (70, CLASSES)
     np.testing.assert_allclose(together, small, atol=1e-6)
 
