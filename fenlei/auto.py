@@ -7,8 +7,11 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
+from fenlei.layers.embedding import EMBEDDINGS
 from fenlei.recipe import Recipe
-from fenlei.text import choose
+from fenlei.streams import STREAMS
+from fenlei.text import TOKENIZERS, choose
+from fenlei.wide import VIEWS
 
 Say = Callable[[str], None]
 
@@ -31,12 +34,13 @@ SAMPLE = 2000  # texts looked at
 
 
 def decide(texts: Sequence[str], recipe: Recipe, say: Say) -> Recipe:
-    """The recipe with every open question answered; ``say`` hears why."""
+    """The recipe with every open question answered; ``say`` hears why. Errors are those of ``check_names``."""
+    check_names(recipe)
     if recipe.tokenizer == "auto":
         name, reason = choose(texts)
         say(f"tokenizer: {name}, {reason}")
         recipe = recipe.change(tokenizer=name)
-    recipe = recipe.change(streams=streams_for(texts, recipe), views=views_for(texts, recipe))
+    recipe = recipe.change(streams=streams_for(texts, recipe, say), views=views_for(texts, recipe))
     if recipe.epochs is None:
         recipe = recipe.change(epochs=epochs_for(len(texts)))
     if recipe.batch_size is None:
@@ -44,13 +48,25 @@ def decide(texts: Sequence[str], recipe: Recipe, say: Say) -> Recipe:
     return recipe
 
 
-def streams_for(texts: Sequence[str], recipe: Recipe) -> tuple[str, ...]:
+def check_names(recipe: Recipe) -> None:
+    """ValueError for a name in the recipe that means nothing; the model's is the business of ``build``."""
+    named = [("tokenizer", recipe.tokenizer, ("auto", *TOKENIZERS)), ("embedding", recipe.embedding, EMBEDDINGS)]
+    named += [("stream", name, STREAMS) for name in recipe.streams or ()]
+    named += [("view", name, VIEWS) for name, _ in recipe.views or ()]
+    for what, name, choices in named:
+        if name not in choices:
+            raise ValueError(f"unknown {what} {name!r}; the choices are {', '.join(choices)}")
+
+
+def streams_for(texts: Sequence[str], recipe: Recipe, say: Say) -> tuple[str, ...]:
     """The id streams beside the tokens: covering words only where jieba knows the script and no token is dropped."""
     if recipe.streams is not None:
         return recipe.streams
-    if recipe.tokenizer == "chars" and (recipe.stop_words or not is_han(texts)):
-        return ("bigrams", "trigrams")
-    return STREAMS_OF[recipe.tokenizer]
+    if recipe.tokenizer != "chars" or (is_han(texts) and not recipe.stop_words):
+        return STREAMS_OF[recipe.tokenizer]
+    why = "stop words are left out" if recipe.stop_words else f"at most {HAN_SHARE:.0%} of the characters are Chinese"
+    say(f"no covering words but runs of three characters, as {why}")
+    return ("bigrams", "trigrams")
 
 
 def views_for(texts: Sequence[str], recipe: Recipe) -> tuple[tuple[str, int], ...]:

@@ -161,7 +161,8 @@ def train_branches(
             if not history and not branches:
                 raise
             stopped = True
-            watch(Note(f"stopped by hand: the best of {len(history)} finished epochs is kept"))
+            kept = f"the best of {len(history)} finished epochs is kept" if history else "finished networks are kept"
+            watch(Note(f"stopped by hand: {kept}"))
         if history:
             branches.append(network)
             histories.append(history)

@@ -63,6 +63,7 @@ def _epoch(
     guess.train()
     losses, done, count, last = 0.0, 0, 0, time.perf_counter()
     for rows in make_batches(encoded.lengths, recipe, rng):
+        # flat, for an encoder that reads sentences too: a vector a step needs none of its upper level
         arrays = tensors({"ids": encoded.columns["ids"].pad(rows), "lengths": encoded.lengths[rows]})
         ids = arrays["ids"]
         hidden = (torch.rand(ids.shape) < HIDDEN) & (ids >= RESERVED) & (ids < RESERVED + guess.output.out_features)

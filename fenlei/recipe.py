@@ -8,8 +8,11 @@ from typing import Any
 
 COUNTS = (
     *("batch_size", "batch_tokens", "branches", "embedding_size", "epochs", "max_length", "max_size", "min_count"),
-    *("ngram_max_size", "ngram_min_count", "patience", "stream_max_size", "stream_min_count", "threads"),
+    *("ngram_max_size", "ngram_min_count", "patience", "sentence_length", "stream_max_size", "stream_min_count"),
+    "threads",
 )
+OPEN = ("batch_size", "epochs", "max_size", "threads")  # may be None: decided from the data, or no limit
+FROM_ZERO = ("pretrain_epochs", "seed")
 SHARES = ("dev_fraction", "dropout", "embedding_dropout", "label_smoothing", "token_dropout", "warmup")
 
 
@@ -67,14 +70,16 @@ class Recipe:
     threads: int | None = None
 
     def __post_init__(self) -> None:
-        for name in COUNTS:
-            value = getattr(self, name)
-            if value is not None and (type(value) is not int or value < 1):
-                raise ValueError(f"the setting {name} must be a whole number of at least 1, got {value!r}")
+        for name in COUNTS + FROM_ZERO:
+            value, least = getattr(self, name), int(name in COUNTS)
+            if not (value is None and name in OPEN) and (type(value) is not int or value < least):
+                raise ValueError(f"the setting {name} must be a whole number of at least {least}, got {value!r}")
         for name in SHARES:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 <= value < 1:
                 raise ValueError(f"the setting {name} must be a number in [0, 1), got {value!r}")
+        if self.views is not None and not (self.views and all(map(_is_view, self.views))):
+            raise ValueError(f"the setting views must be pairs of a name and a size like chars, 3, got {self.views!r}")
         if self.precision not in ("auto", "fp32", "bf16"):
             raise ValueError(f"unknown precision {self.precision!r}; the choices are auto, fp32, bf16")
         if self.model is None and not self.wide:
@@ -91,6 +96,14 @@ class Recipe:
             if name not in known:
                 raise ValueError(f"unknown setting {name!r}; the settings are {', '.join(known)}")
         return replace(self, **settings)
+
+
+def _is_view(value: object) -> bool:
+    """Whether it is a name and the longest n-gram to count."""
+    match value:
+        case [str(), int(longest)]:
+            return longest >= 1
+    return False
 
 
 PRESETS: dict[str, Mapping[str, Any]] = {

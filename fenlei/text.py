@@ -445,8 +445,13 @@ class _Worker:
 
 def _serve() -> None:
     """A worker's life: the tokenizer's settings on the first line, then a list of texts a line, answered by a line."""
-    tokenizer = Tokenizer.from_json(json.loads(sys.stdin.buffer.readline()))
-    for line in sys.stdin.buffer:
+    lines = (line for line in sys.stdin.buffer if line.endswith(b"\n"))  # its caller died in the midst of another one
+    for settings in itertools.islice(lines, 1):
+        tokenizer = Tokenizer.from_json(json.loads(settings))
+    for line in lines:
         answer = [" ".join(tokenizer(text)) for text in json.loads(line)]
-        sys.stdout.buffer.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
-        sys.stdout.buffer.flush()
+        try:
+            sys.stdout.buffer.write(json.dumps(answer, ensure_ascii=False).encode() + b"\n")
+            sys.stdout.buffer.flush()
+        except BrokenPipeError:
+            os._exit(0)  # nobody is left to read, and an ordinary exit would try to write once more

@@ -78,7 +78,7 @@ def fit(model: Deep, train: Examples, dev: Examples, recipe: Recipe, watch: Watc
     """
     epochs = recipe.epochs or 1
     rng = np.random.default_rng(recipe.seed)
-    total_steps = epochs * len(make_batches(train.encoded.lengths, recipe, np.random.default_rng(recipe.seed)))
+    total_steps = epochs * len(make_batches(train.encoded.sizes, recipe, np.random.default_rng(recipe.seed)))
     optimizer = Optimizer(model, recipe, total_steps)
     best: tuple[float, float] | None = None
     kept: dict[str, Tensor] = {}
@@ -115,7 +115,7 @@ def train_epoch(
     """Every document once. Returns the mean loss and the accuracy that the network had while it learned."""
     model.train()
     losses, right, done, last = 0.0, 0, 0, time.perf_counter()
-    for rows in make_batches(train.encoded.lengths, recipe, rng):
+    for rows in make_batches(train.encoded.sizes, recipe, rng):
         arrays, targets = tensors(train.encoded.batch(rows)), torch.from_numpy(train.targets[rows])
         drop_tokens(arrays, recipe.token_dropout)
         with precision(recipe):
@@ -142,7 +142,10 @@ def cross_entropy(
 
 
 def make_batches(lengths: Ints, recipe: Recipe, rng: np.random.Generator) -> list[Ints]:
-    """All documents in shuffled batches of nearly equal length, ``batch_size`` each, fewer where texts are long."""
+    """All documents in shuffled batches of nearly equal length, ``batch_size`` each, fewer where texts are long.
+
+    ``lengths (B,)`` count the positions that a document takes, its padding included where it is cut into sentences.
+    """
     size = recipe.batch_size or BATCH_SIZE
     order = rng.permutation(len(lengths))
     pools = [order[start : start + POOL * size] for start in range(0, len(order), POOL * size)]
@@ -276,7 +279,7 @@ def clip(parameters: list[nn.Parameter], limit: float) -> float:
 def predict(model: Deep, encoded: Encoded, recipe: Recipe) -> npt.NDArray[np.float32]:
     """The recurrent branch's logits of every document, ``(B, C)``, not scaled, in fp32."""
     model.eval()
-    batches = by_length(np.arange(len(encoded)), encoded.lengths, PREDICT_SIZE, 2 * recipe.batch_tokens)
+    batches = by_length(np.arange(len(encoded)), encoded.sizes, PREDICT_SIZE, 2 * recipe.batch_tokens)
     outputs = [model(tensors(encoded.batch(rows))) for rows in batches]
     order = np.argsort(np.concatenate(batches), kind="stable")
     logits: npt.NDArray[np.float32] = torch.cat(outputs).numpy()[order]

@@ -415,6 +415,7 @@ def test_info_tells_what_a_bundle_is(run: Run, saved: Path) -> None:
     lines = dict(line.strip().split("  ", 1) for line in result.out.splitlines())
     assert lines["classes"] == "3: 体育, 科技, 财经"
     assert lines["network"] == "bilstm (hidden_size 8)"
+    assert lines["trained"].startswith("2 epochs, ")
     assert lines["verified"].startswith("8 golden inputs answered again")
     assert max(map(len, lines)) <= 10
 
@@ -425,6 +426,7 @@ def test_info_json(run: Run, saved: Path, bundle: Bundle) -> None:
     assert facts["digest"] == bundle.digest()
     assert facts["bytes"] == sum(path.stat().st_size for path in saved.iterdir())
     assert facts["dev"]["n"] == 30
+    assert facts["epochs"] == [2]
     assert facts["verified"] == {"inputs": 8, "largest_difference": 0.0}
 
 
@@ -609,6 +611,8 @@ def asked(*arguments: str) -> Callable[[Path, Path], Sequence[object]]:
         (asked("--tokenizer", "bpe"), 2, "unknown tokenizer 'bpe'; the choices are auto, chars, words, jieba"),
         (asked("--set", "embedding=glove"), 2, "unknown embedding 'glove'; the choices are full"),
         (asked("--set", 'streams=["tea"]'), 2, "unknown stream 'tea'; the choices are bigrams"),
+        (asked("--set", 'views=[["tea", 2]]'), 2, "unknown view 'tea'; the choices are chars, tokens, jieba"),
+        (asked("--set", 'views=["chars"]'), 2, "the setting views must be pairs of a name and a size"),
         (asked("--set", "drop=1"), 2, "no setting 'drop'; the choices are model, .*dropout"),
         (asked("--set", "dropout"), 2, "expected NAME=VALUE, got 'dropout'"),
         (asked("--set", "dropout=high"), 2, "the setting 'dropout' cannot be 'high'; its default is 0.4"),

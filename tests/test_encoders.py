@@ -170,10 +170,8 @@ def test_a_bag_of_words_cannot_learn_which_of_two_words_came_first():
 @every_encoder
 @every_embedding
 def test_the_exported_graph_agrees_from_one_word_to_long_batches(encoder, embedding):
-    model = network(encoder, embedding)
-    session = onnxruntime.InferenceSession(
-        export(Classifier([model]), SIZES, shapes=[(2, 5)]), providers=["CPUExecutionProvider"]
-    )
+    model = Classifier([network(encoder, embedding)])
+    session = onnxruntime.InferenceSession(export(model, SIZES, shapes=[(2, 5)]), providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     for batch, steps in SHAPES:
         assert check(model, session, example(model, SIZES, batch, steps, rng)) <= 1e-5

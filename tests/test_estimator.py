@@ -2,6 +2,7 @@
 
 import json
 import logging
+import os
 import pickle
 import subprocess
 import sys
@@ -121,7 +122,6 @@ def words(rows):
 EXPECTED_FAILURES = {
     "check_sample_weight_equivalence_on_dense_data": "a document of weight 2 is not two documents to a network that "
     "learns in batches; that weight 0 is absence is tested below",
-    "check_fit2d_1sample": "says that two classes are needed, not in the check's words",
 }
 
 
@@ -211,7 +211,8 @@ def test_options_go_over_the_preset():
     assert choose_recipe("bilstm", "fast", None, 5) == Recipe(**PRESETS["fast"], seed=5)
     recipe = choose_recipe("lstm2", "fast", {"epochs": 9, "options": {"hidden_size": 2}}, 0)
     assert (recipe.model, recipe.epochs, recipe.options) == ("lstm2", 9, {"hidden_size": 2})
-    assert recipe.epochs == PRESETS["fast"]["epochs"]
+    recipe = choose_recipe("lstm2", "fast", {"patience": 9}, 0)
+    assert (recipe.patience, recipe.epochs) == (9, PRESETS["fast"]["epochs"])
 
 
 def test_the_recipe_is_in_the_bundle(fitted):
@@ -227,7 +228,10 @@ def test_the_recipe_is_in_the_bundle(fitted):
         ({"options": {"hidden": 3}}, ValueError, "unknown setting 'hidden'; the settings are model, options"),
         ({"options": {"model": "lstm2"}}, ValueError, "options cannot hold 'model': set the parameter model"),
         ({"options": {"seed": 3}}, ValueError, "options cannot hold 'seed': set the parameter random_state"),
-        ({"options": {"dropout": 2}}, ValueError, r"dropout must be in \[0, 1\), got 2"),
+        ({"options": {"dropout": 2}}, ValueError, r"the setting dropout must be a number in \[0, 1\), got 2"),
+        ({"options": {"branches": None}}, ValueError, "the setting branches must be a whole number of at least 1, got"),
+        ({"options": {"tokenizer": "bpe"}}, ValueError, "unknown tokenizer 'bpe'; the choices are auto, chars, words"),
+        ({"options": {"streams": ("tea",)}}, ValueError, "unknown stream 'tea'; the choices are bigrams"),
         ({"options": [3]}, TypeError, r"options should be a dict of settings, got \[3\]"),
         ({"model": "elman"}, ValueError, "unknown model 'elman'; the choices are .*bilstm"),
         ({"random_state": "x"}, ValueError, "'x' cannot be used to seed"),
@@ -292,7 +296,7 @@ def test_a_second_fit_forgets_the_first():
 
 def test_a_failed_fit_leaves_the_earlier_one():
     classifier = linear().fit(TEXTS, LABELS)
-    with pytest.raises(ValueError, match="at least two classes"):
+    with pytest.raises(ValueError, match="more than one class"):
         classifier.fit(["a", "b"], ["x", "x"])
     assert classifier.classes_.tolist() == ["bad", "good"]
     assert classifier.score(TEXTS, LABELS) == 1.0
@@ -404,12 +408,12 @@ def test_a_column_of_labels_is_taken_with_a_warning(y):
 
 @pytest.mark.parametrize(("label", "shown"), [("x", "'x'"), (1, "'1'"), (True, "'True'")])
 def test_one_class_is_refused(label, shown):
-    with pytest.raises(ValueError, match=f"at least two classes, the training data has only {shown}"):
+    with pytest.raises(ValueError, match=f"more than one class, the training data has only {shown}"):
         small().fit(TEXTS, [label] * len(TEXTS))
 
 
 def test_no_documents_are_refused():
-    with pytest.raises(ValueError, match="at least two classes, the training data has none"):
+    with pytest.raises(ValueError, match="more than one class, the training data has none"):
         small().fit([], [])
 
 
@@ -800,6 +804,15 @@ def test_importing_the_package_loads_nothing_heavy():
     heavy = ("torch", "numpy", "onnxruntime", "onnx", "sklearn", "scipy", "safetensors", "rjieba")
     code = f"import sys, json, fenlei; dir(fenlei); print(json.dumps([n for n in {heavy!r} if n in sys.modules]))"
     assert run(code) == []
+
+
+@pytest.mark.parametrize(("chosen", "found"), [(None, "passive"), ("active", "active")])
+def test_importing_the_package_asks_waiting_threads_not_to_spin_unless_the_user_chose(chosen, found):
+    begin = f"import os, json; os.environ['OMP_WAIT_POLICY'] = {chosen!r}" if chosen else "import os, json"
+    code = f"{begin}; import fenlei; print(json.dumps(os.environ['OMP_WAIT_POLICY']))"
+    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=environment)
+    assert json.loads(done.stdout) == found
 
 
 WITHOUT_TRAINING = """

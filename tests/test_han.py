@@ -13,9 +13,10 @@ from torch import nn
 
 from fenlei import training
 from fenlei.bundle import Bundle
+from fenlei.counting import build_pipeline
 from fenlei.export import check, example, export, probabilities
 from fenlei.layers.mask import mask_of
-from fenlei.learn import Labelled, build_pipeline, learn
+from fenlei.learn import Labelled, learn
 from fenlei.models import Classifier, build
 from fenlei.models.han import HAN
 from fenlei.ngrams import most_frequent

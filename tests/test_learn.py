@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,9 @@ import torch
 
 from fenlei import learn as module
 from fenlei import linear, training
+from fenlei.auto import STREAMS_OF, VIEWS_OF
 from fenlei.bundle import Bundle
-from fenlei.learn import GOLDEN, Labelled, Note, build_pipeline, classes_of, decide, learn
+from fenlei.learn import GOLDEN, Labelled, Note, classes_of, learn
 from fenlei.recipe import Recipe
 from fenlei.runtime import Predictor
 from fenlei.training import Epoch, Step
@@ -55,10 +57,46 @@ def test_both_languages_are_learned(language: str, tiny: Recipe, request: pytest
     bundle = learn(train, dev, tiny, log)
     assert accuracy(bundle, dev) > 0.9
     assert bundle.recipe["tokenizer"] == {"chinese": "chars", "english": "words"}[language]
-    assert bundle.recipe["streams"] == tuple(module.STREAMS_OF[bundle.recipe["tokenizer"]])
-    for beginning in ("tokenizer: ", "vocabulary: ", "linear model (TF-IDF + SVM, C=", "the bundle uses both"):
+    assert bundle.recipe["streams"] == tuple(bundle.pipeline["streams"]) == STREAMS_OF[bundle.recipe["tokenizer"]]
+    assert bundle.recipe["views"] == VIEWS_OF[bundle.recipe["tokenizer"]]
+    assert bundle.pipeline["wide"]["views"] == [list(view) for view in bundle.recipe["views"]]
+    for beginning in ("tokenizer: ", "vocabulary: ", "linear model (TF-IDF + SVM, C=", "the bundle answers by "):
         assert beginning in log.notes()
     assert len(log.epochs()) == 2
+
+
+def test_the_note_on_the_scales_says_which_branches_answer(chinese: Sets, tiny: Recipe) -> None:
+    kinds = {(True, True): "both branches", (True, False): "the recurrent branch alone"}
+    for epochs in (1, 15):
+        log = Log()
+        bundle = learn(*chinese, tiny.change(epochs=epochs, learning_rate=0.02, table_rate=0.05), log)
+        deep, wide = bundle.weights["scales"].tolist()
+        kind = kinds.get((deep > 0, wide > 0), "the linear branch alone")
+        said = f"the bundle answers by {kind}: logits = {deep:.2f} x recurrent + {wide:.2f} x linear"
+        assert said in log.notes()
+        assert bundle.scores["dev"]["accuracy"] >= bundle.scores["linear"]["accuracy"]
+
+
+def test_several_networks_answer_by_their_mean(chinese: Sets, tiny: Recipe, tmp_path: Path) -> None:
+    log = Log()
+    bundle = learn(*chinese, tiny.change(branches=3), log)
+    assert bundle.model["branches"] == 3
+    assert [len(history) for history in bundle.scores["epochs"]] == [2, 2, 2]
+    assert re.findall(r"^network .*", log.notes(), re.MULTILINE) == [f"network {n} of 3" for n in (1, 2, 3)]
+    dense = [bundle.weights[f"branches.{number}.dense.weight"] for number in range(3)]
+    assert not np.array_equal(dense[0], dense[1])
+    assert not np.array_equal(dense[1], dense[2])
+    assert accuracy(bundle, chinese[1]) > 0.9
+    assert Predictor(bundle.save(tmp_path / "saved")).verify() == 0.0
+    assert [[record["number"] for record in history] for history in bundle.scores["epochs"]] == [[1, 2]] * 3
+
+
+def test_the_first_of_several_networks_is_the_one_that_stands_alone(chinese: Sets, tiny: Recipe) -> None:
+    alone, several = (learn(*chinese, tiny.change(branches=count), Log()) for count in (1, 2))
+    shared = {name for name in alone.weights if name.startswith("branches.0.")}
+    assert shared
+    for name in shared:
+        np.testing.assert_array_equal(alone.weights[name], several.weights[name])
 
 
 def test_the_recurrent_branch_alone_learns(chinese: Sets, tiny: Recipe) -> None:
@@ -241,38 +279,28 @@ def test_ctrl_c_before_the_first_epoch_goes_on(chinese: Sets, tiny: Recipe, monk
     assert torch.equal(torch.get_rng_state(), state)
 
 
+def test_ctrl_c_in_a_later_network_keeps_the_finished_ones(
+    chinese: Sets, tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = learn(*chinese, tiny, Log())
+    log = Log(stop=Epoch, after=3)
+    bundle = learn(*chinese, tiny.change(branches=3), log)
+    assert [len(history) for history in bundle.scores["epochs"]] == [2, 1]
+    assert "stopped by hand: the best of 1 finished epochs is kept" in log.notes()
+    monkeypatch.setattr(training, "TICK", -1.0)
+    log = Log(stop=Step, after=4 * 2 + 1)  # four batches an epoch: the second network has made one step
+    bundle = learn(*chinese, tiny.change(branches=3), log)
+    assert "network 2 of 3" in log.notes()
+    assert "stopped by hand: finished networks are kept" in log.notes()
+    assert bundle.model["branches"] == len(bundle.scores["epochs"]) == 1
+    for name, array in alone.weights.items():
+        np.testing.assert_array_equal(array, bundle.weights[name])
+
+
 def test_pretraining_is_told(chinese: Sets, tiny: Recipe) -> None:
     log = Log()
     learn(*chinese, tiny.change(pretrain_epochs=1, epochs=1), log)
     assert "hidden tokens guessed: loss" in log.notes()
-
-
-@pytest.mark.parametrize("name", ["chars", "words", "jieba"])
-def test_every_open_question_is_decided(name: str, chinese: Sets) -> None:
-    recipe = decide(chinese[0].texts, Recipe(tokenizer=name), Log())
-    assert recipe.streams == module.STREAMS_OF[name]
-    assert None not in (recipe.epochs, recipe.pretrain_epochs)
-    assert decide(chinese[0].texts, recipe, Log()) == recipe
-
-
-def test_what_was_asked_for_is_not_decided_again(chinese: Sets) -> None:
-    asked = Recipe(tokenizer="words", streams=(), epochs=1, pretrain_epochs=2)
-    log = Log()
-    assert decide(chinese[0].texts, asked, log) == asked
-    assert log.events == []
-
-
-def test_tables_keep_their_limits(chinese: Sets, tiny: Recipe) -> None:
-    recipe = decide(
-        chinese[0].texts,
-        tiny.change(min_count=3, max_size=20, stream_max_size=15, ngram_max_size=50, ngram_min_count=3),
-        Log(),
-    )
-    pipeline = build_pipeline(chinese[0].texts, recipe, 3)
-    assert len(pipeline.vocab.tokens) == 20
-    assert {name: len(table) for name, table in pipeline.streams.items()} == {"bigrams": 16, "covering_words": 16}
-    assert pipeline.wide is not None
-    assert len(pipeline.wide) == 51
 
 
 def test_the_bundle_says_what_made_it(bundle: Bundle) -> None:

@@ -93,6 +93,26 @@ def test_padding_unknown_and_rare_tokens_are_never_guessed(monkeypatch: pytest.M
     assert guessed == set(range(RESERVED, RESERVED + 5))
 
 
+def test_an_encoder_that_reads_sentences_learns_from_whole_documents(monkeypatch: pytest.MonkeyPatch) -> None:
+    flat = counting(60)
+    cut = [length // 2 for length in flat.lengths for _ in range(2)]
+    cut[1::2] = (flat.lengths - cut[::2]).tolist()
+    encoded = Encoded({"ids": flat.columns["ids"]}, sentences=Ragged(np.array(cut), np.arange(0, 121, 2)))
+    shapes = []
+    real = pretraining.tensors
+    monkeypatch.setattr(pretraining, "tensors", lambda arrays: shapes.append(arrays["ids"].shape) or real(arrays))
+    with deterministic(RECIPE):
+        sizes, options = {"ids": RESERVED + WORDS}, {"hidden_size": 8}
+        model = build("han", stream_sizes=sizes, classes=2, embedding_size=8, options=options)
+        before = snapshot(model)
+        losses = pretrain(model, encoded, WORDS, RECIPE)
+    assert losses[0] > losses[-1]
+    assert sum(rows for rows, _ in shapes) == 4 * 60
+    changed = {name for name, value in model.state_dict().items() if not torch.equal(value, before[name])}
+    assert any(name.startswith("encoder.word_level.recurrent") for name in changed)
+    assert not any(name.startswith(("encoder.sentence_level", "dense")) for name in changed)
+
+
 def test_texts_with_nothing_to_hide_are_passed_over() -> None:
     ids = Ragged(np.full(10, UNK), np.arange(11))
     assert pretrain(classifier(), Encoded({"ids": ids}), WORDS, RECIPE) == [0.0] * 4

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from fenlei import text
 from fenlei.ngrams import hash_tokens
-from fenlei.streams import STREAMS, TokenBatch, bigrams, covering_words, prefixes, suffixes
+from fenlei.streams import STREAMS, TokenBatch, bigrams, covering_words, prefixes, suffixes, trigrams
 
 HAN = "我爱北京天安门在中国人民研究生命起源\U00020000"
 MIXED = st.text(HAN + " abcXYZ019.-_%+#'’，。éＡｶﾞ\u0301\u200d\ufe0f\x00\u3000\u200b\ud800😀👩👧", max_size=25)
@@ -47,6 +47,15 @@ def test_bigrams_end_with_their_document() -> None:
     assert one[1] == 0
     assert two.tolist() == [0, 0]
     assert pair[0] != one[0]
+
+
+def test_trigrams_end_with_their_document() -> None:
+    lists = [["a", "b", "c", "d"], ["b", "c", "d"], ["a", "b"], ["a", "b", "c"], ["c", "b", "a"]]
+    found = np.split(trigrams(TokenBatch.join([], lists)), np.cumsum([len(tokens) for tokens in lists])[:-1])
+    assert [np.flatnonzero(row == 0).tolist() for row in found] == [[2, 3], [1, 2], [0, 1], [1, 2], [1, 2]]
+    assert found[0][1] == found[1][0]
+    assert found[0][0] == found[3][0]
+    assert len({found[0][0], found[0][1], found[4][0]}) == 3
 
 
 def test_prefixes_and_suffixes_are_shared_by_words_of_one_kind() -> None:

@@ -541,6 +541,18 @@ def test_no_worker_outlives_its_parent(how: signal.Signals) -> None:
     assert errors.count(b"Traceback") == (1 if how == signal.SIGINT else 0)  # the script's own
 
 
+@pytest.mark.parametrize("sent", [b"", b'{"name": "jie', b"%s\n", b'%s\n["cut', b'%s\n["a b"]\n["c"]\n'], ids=repr)
+def test_a_worker_without_its_caller_ends_quietly(sent: bytes) -> None:
+    read, write = os.pipe()
+    os.close(read)
+    command = [sys.executable, "-c", "from fenlei.text import _serve; _serve()"]
+    settings = json.dumps(Tokenizer("jieba").to_json()).encode()
+    given = sent.replace(b"%s", settings)
+    with os.fdopen(write, "wb") as output:
+        result = subprocess.run(command, input=given, stdout=output, stderr=subprocess.PIPE, timeout=60)
+    assert (result.returncode, result.stderr) == (0, b"")
+
+
 def is_running(pid: int) -> bool:
     try:
         os.kill(pid, 0)

@@ -11,7 +11,7 @@ from torch import nn
 
 from fenlei import training
 from fenlei.models import Deep, build
-from fenlei.pipeline import Encoded, Ragged
+from fenlei.pipeline import Arrays, Encoded, Ragged
 from fenlei.recipe import Recipe
 from fenlei.training import Epoch, Examples, Optimizer, by_length, clip, deterministic, drop_tokens, make_batches
 from fenlei.vocab import PAD, UNK
@@ -308,7 +308,33 @@ def test_predictions_come_back_in_order_and_do_not_depend_on_the_batch() -> None
     together = training.predict(model, encoded, RECIPE)
     small = training.predict(model, encoded, RECIPE.change(batch_tokens=1))
     assert together.shape == (70, CLASSES)
+    assert not np.array_equal(together, small)  # other batches round otherwise in the last bits
     np.testing.assert_allclose(together, small, atol=1e-6)
+
+
+def test_documents_cut_into_sentences_keep_within_the_budget_padding_included(monkeypatch: pytest.MonkeyPatch) -> None:
+    rng = np.random.default_rng(0)
+    lengths = [np.append(rng.integers(1, 6, rng.integers(0, 30)), 20) for _ in range(80)]  # one long sentence in each
+    parts = Ragged(np.concatenate(lengths), np.cumsum([0, *map(len, lengths)]))
+    ids = Ragged(rng.integers(2, WORDS, parts.values.sum()), np.cumsum([0, *map(sum, lengths)]))
+    side = Examples(Encoded({"ids": ids}, sentences=parts), rng.integers(0, CLASSES, 80))
+    seen: list[tuple[int, ...]] = []
+    real = training.tensors
+
+    def watched(arrays: Arrays) -> dict[str, torch.Tensor]:
+        seen.append(arrays["ids"].shape)
+        return real(arrays)
+
+    monkeypatch.setattr(training, "tensors", watched)
+    torch.manual_seed(0)
+    model = build("han", stream_sizes={"ids": WORDS}, classes=CLASSES, embedding_size=8, options={"hidden_size": 4})
+    recipe = RECIPE.change(epochs=1, batch_tokens=1000)
+    list(training.fit(model, side, side, recipe))
+    assert sum(rows for rows, _, _ in seen) == 2 * 80
+    done = np.cumsum([rows for rows, _, _ in seen])
+    for shape, before in zip(seen, [0, *done], strict=False):
+        assert shape[0] == 1 or np.prod(shape) <= (1000 if before < 80 else 2000), "to predict takes half the memory"
+    assert max(shape[0] for shape in seen) > 1
 
 
 def test_bfloat16_trains_too() -> None:

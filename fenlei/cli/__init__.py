@@ -19,7 +19,6 @@ DONE, FAILED, WRONG_CALL = 0, 1, 2
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0 done, 1 the work failed, 2 the call was wrong."""
-    os.environ.setdefault("OMP_WAIT_POLICY", "passive")  # waiting threads must not take the core from working ones
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # half a surrogate pair in a text must not end the work
     arguments = parser().parse_args(argv)

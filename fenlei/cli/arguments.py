@@ -96,6 +96,7 @@ def require(*packages: str) -> None:
 
 def recipe_of(arguments: argparse.Namespace) -> Recipe:
     """Preset, then named arguments, then ``--set`` and ``--option``; everything is checked before data is read."""
+    from fenlei.auto import check_names
     from fenlei.models import ENCODERS, encoder_options
     from fenlei.recipe import PRESETS, Recipe
 
@@ -116,19 +117,6 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return recipe
-
-
-def check_names(recipe: Recipe) -> None:
-    """ValueError for a name in the recipe that means nothing."""
-    from fenlei.layers.embedding import EMBEDDINGS
-    from fenlei.streams import STREAMS
-    from fenlei.text import TOKENIZERS
-
-    named = [("tokenizer", recipe.tokenizer, ("auto", *TOKENIZERS)), ("embedding", recipe.embedding, EMBEDDINGS)]
-    named += [("stream", name, STREAMS) for name in recipe.streams or ()]
-    for what, name, choices in named:
-        if name not in choices:
-            raise ValueError(f"unknown {what} {name!r}; the choices are {', '.join(choices)}")
 
 
 def settings(pairs: list[str], known: Mapping[str, Any], hints: Mapping[str, Any], what: str) -> dict[str, Any]:

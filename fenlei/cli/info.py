@@ -53,7 +53,7 @@ def facts_of(bundle: Bundle) -> dict[str, Any]:
         "tokenizer": bundle.pipeline["tokenizer"],
         "dev": {name: scores["dev"][name] for name in ("accuracy", "macro_f1", "n")} if scores.get("dev") else None,
         "linear": scores.get("linear"),
-        "epochs": len(scores.get("epochs", ())),
+        "epochs": [len(history) for history in scores.get("epochs", ())],
         "seconds": scores.get("seconds"),
         "ledger": bundle.ledger.get("counts", {}),
         "recipe": bundle.recipe,
@@ -73,7 +73,7 @@ def lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     yield "tokens", f"{facts['tokenizer']['name']}, {facts['vocabulary']:,} in the vocabulary"
     if facts["dev"]:
         yield "dev", dev_line(facts, network)
-        yield "trained", f"{facts['epochs']} epochs, {facts['seconds']} s"
+        yield "trained", f"{trained(facts['epochs'])}{facts['seconds']} s"
     if facts["ledger"]:
         yield "inputs", listed(facts["ledger"])
     yield "recipe", listed(changed(facts["recipe"])) or "the defaults"
@@ -82,6 +82,11 @@ def lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if "verified" in facts:
         found = f"largest difference {facts['verified']['largest_difference']:.2g}"
         yield "verified", f"{facts['verified']['inputs']} golden inputs answered again, {found}"
+
+
+def trained(epochs: list[int]) -> str:
+    """How many epochs each network took; nothing for the linear model alone."""
+    return f"{' + '.join(map(str, epochs))} epochs, " if epochs else ""
 
 
 def listed(values: dict[str, Any]) -> str:

@@ -44,8 +44,10 @@ class Classifier(nn.Module):
 
     def nodes(self, graph: Graph) -> str:
         """The whole network in ONNX, from the pipeline's arrays to ``probabilities (B, C)``."""
-        share = graph.constant(self.scales[0] / max(1, len(self.branches)))
-        logits = [graph.add("Mul", branch.nodes(graph), share) for branch in self.branches]
+        logits = [
+            graph.add("Mul", branch.nodes(graph), graph.constant(self.scales[0] / len(self.branches)))
+            for branch in self.branches
+        ]
         if self.wide is not None:
             rows = graph.input("ngrams", np.int64, ("B", "N"))
             values = graph.input("ngram_values", np.float32, ("B", "N"))

@@ -1,0 +1,167 @@
+from __future__ import annotations
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from fenlei.auto import STREAMS_OF, VIEWS_OF, batch_size_for, check_names, decide, epochs_for, is_han
+from fenlei.recipe import Recipe
+from fenlei.streams import STREAMS
+from fenlei.text import TOKENIZERS
+from fenlei.wide import VIEWS
+
+CHINESE = ["今天的比赛很精彩", "银行的利率上涨了", "新手机发布会"]
+JAPANESE = ["きょうはとてもあつい", "カタカナのテスト", "すばらしいえいがでした"]
+THAI = ["วันนี้อากาศดีมาก", "ร้านนี้อาหารอร่อย", "บริการแย่มาก"]
+ENGLISH = ["the film was great", "a boring story", "the plot is dull"]
+CHARACTERS = ("bigrams", "trigrams")
+FEW = "no covering words but runs of three characters, as at most 10% of the characters are Chinese"
+STOPPED = "no covering words but runs of three characters, as stop words are left out"
+
+
+def decided(texts: list[str], **settings: object) -> tuple[Recipe, list[str]]:
+    """The recipe, and every sentence that was said."""
+    said: list[str] = []
+    return decide(texts, Recipe().change(**settings), said.append), said
+
+
+def test_every_way_of_cutting_has_its_streams_and_views() -> None:
+    assert set(STREAMS_OF) == set(VIEWS_OF) == set(TOKENIZERS)
+    assert {name for streams in STREAMS_OF.values() for name in streams} | set(CHARACTERS) == set(STREAMS)
+    assert {name for views in VIEWS_OF.values() for name, _ in views} == set(VIEWS)
+
+
+@pytest.mark.parametrize(
+    ("texts", "tokenizer", "reason"),
+    [
+        (CHINESE, "chars", "100.0% of the letters in 3 sampled texts are of scripts written without spaces"),
+        (JAPANESE, "chars", "100.0% of the letters"),
+        (THAI, "chars", "of the letters in 3 sampled texts are of scripts written without spaces"),
+        (ENGLISH, "words", "0.0% of the letters in 3 sampled texts are of scripts written without spaces"),
+    ],
+    ids=["chinese", "japanese", "thai", "english"],
+)
+def test_the_script_decides_how_texts_are_cut_and_the_reason_is_said(
+    texts: list[str], tokenizer: str, reason: str
+) -> None:
+    recipe, said = decided(texts)
+    assert recipe.tokenizer == tokenizer
+    assert said[0].startswith(f"tokenizer: {tokenizer}, ")
+    assert reason in said[0]
+
+
+def test_chinese_characters_know_their_words() -> None:
+    recipe, said = decided(CHINESE)
+    assert recipe.streams == ("bigrams", "covering_words")
+    assert recipe.views == (("chars", 3), ("jieba", 2))
+    assert len(said) == 1, "nothing departs from the usual"
+
+
+@pytest.mark.parametrize("texts", [JAPANESE, THAI], ids=["japanese", "thai"])
+def test_where_jieba_knows_no_words_longer_runs_of_characters_stand_for_them(texts: list[str]) -> None:
+    recipe, said = decided(texts)
+    assert recipe.streams == CHARACTERS
+    assert recipe.views == (("chars", 5),)
+    assert said[1:] == [FEW]
+
+
+def test_stop_words_leave_no_character_for_every_covering_word() -> None:
+    recipe, said = decided(CHINESE, stop_words="stop.txt")
+    assert recipe.streams == CHARACTERS
+    assert recipe.views == VIEWS_OF["chars"], "the linear model cuts the whole text itself"
+    assert said[1:] == [STOPPED]
+
+
+@pytest.mark.parametrize("name", ["words", "jieba", "spaces"])
+@pytest.mark.parametrize("texts", [CHINESE, THAI, ENGLISH], ids=["chinese", "thai", "english"])
+def test_words_have_their_streams_whatever_the_script(name: str, texts: list[str]) -> None:
+    recipe, said = decided(texts, tokenizer=name, stop_words="stop.txt")
+    assert (recipe.streams, recipe.views) == (STREAMS_OF[name], VIEWS_OF[name])
+    assert said == []
+
+
+@pytest.mark.parametrize("texts", [CHINESE, THAI, ENGLISH, [""]], ids=["chinese", "thai", "english", "empty"])
+@pytest.mark.parametrize("name", ["auto", *TOKENIZERS])
+def test_nothing_is_left_open_and_a_decided_recipe_stays(name: str, texts: list[str]) -> None:
+    recipe, _ = decided(texts, tokenizer=name)
+    assert recipe.tokenizer in TOKENIZERS
+    assert None not in (recipe.streams, recipe.views, recipe.epochs, recipe.batch_size)
+    said: list[str] = []
+    assert decide(texts, recipe, said.append) == recipe
+    assert said == []
+
+
+def test_what_was_asked_for_is_kept() -> None:
+    asked = {"tokenizer": "chars", "streams": (), "views": (("chars", 2),), "epochs": 1, "batch_size": 7}
+    recipe, said = decided(THAI, pretrain_epochs=2, **asked)
+    assert recipe == Recipe(pretrain_epochs=2, **asked)  # type: ignore[arg-type]
+    assert said == []
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"tokenizer": "bpe"}, "unknown tokenizer 'bpe'; the choices are auto, chars, words, jieba, spaces"),
+        ({"embedding": "glove"}, "unknown embedding 'glove'; the choices are full"),
+        ({"streams": ("bigrams", "tea")}, "unknown stream 'tea'; the choices are bigrams, trigrams"),
+        ({"views": (("chars", 2), ("tea", 1))}, "unknown view 'tea'; the choices are chars, tokens, jieba"),
+    ],
+    ids=str,
+)
+def test_a_name_that_means_nothing_is_refused_with_the_choices(settings: dict[str, object], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        decided(ENGLISH, **settings)
+
+
+def test_every_name_that_means_something_is_taken() -> None:
+    check_names(Recipe())
+    check_names(Recipe(streams=tuple(STREAMS), views=tuple((name, 1) for name in VIEWS)))
+
+
+@pytest.mark.parametrize(
+    ("texts", "expected"),
+    [
+        (CHINESE, True),
+        (ENGLISH, False),
+        (JAPANESE, False),
+        (["x" * 90 + "中" * 10], False),
+        (["x" * 89 + "中" * 11], True),
+        (["x" * 1000 + "中" * 9000], False),
+        ([*ENGLISH * 2000, "中" * 300], False),
+        ([""], False),
+        ([], False),
+    ],
+    ids=["chinese", "english", "kana", "a tenth", "more", "past the beginning", "one of many", "empty", "none"],
+)
+def test_a_tenth_of_the_characters_seen_is_too_few(texts: list[str], expected: bool) -> None:
+    assert is_han(texts) is expected
+
+
+def test_texts_from_the_whole_of_a_large_set_are_looked_at() -> None:
+    texts = ["english words"] * 50_000
+    assert not is_han(texts)
+    assert is_han([*texts[:25_000], *["今天的比赛很精彩"] * 25_000])
+
+
+@pytest.mark.parametrize(
+    ("documents", "epochs"), [(0, 30), (1, 30), (500, 30), (10_000, 11), (180_000, 4), (5_000_000, 4)]
+)
+def test_small_sets_are_read_more_often(documents: int, epochs: int) -> None:
+    assert epochs_for(documents) == epochs
+
+
+@pytest.mark.parametrize(("documents", "size"), [(0, 32), (3000, 32), (25_000, 64), (180_000, 128), (5_000_000, 128)])
+def test_small_sets_are_read_in_small_batches(documents: int, size: int) -> None:
+    assert batch_size_for(documents) == size
+
+
+@given(st.integers(0, 10_000_000), st.integers(0, 10_000_000))
+def test_more_documents_never_mean_more_epochs_or_smaller_batches(one: int, other: int) -> None:
+    few, many = sorted((one, other))
+    assert 30 >= epochs_for(few) >= epochs_for(many) >= 4
+    assert batch_size_for(few) <= batch_size_for(many)
+
+
+def test_the_number_of_texts_decides_both() -> None:
+    recipe, _ = decided(ENGLISH * 8000)
+    assert (recipe.epochs, recipe.batch_size) == (epochs_for(24_000), batch_size_for(24_000)) == (8, 64)
