@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -78,6 +78,8 @@ def learn(train: Labelled, dev: Labelled, recipe: Recipe, watch: Watch, ledger: 
         baseline = fit_linear(data, pipeline, watch) if recipe.wide else None
         branches, histories = train_branches(data, pipeline, recipe, watch) if recipe.model else ([], [])
         model = join(branches, data, recipe, baseline, watch)
+        if model.wide is None:
+            pipeline = replace(pipeline, wide=None)
         bundle = assemble(model, pipeline, recipe, labels, ledger or {})
     bundle.scores = score(bundle, dev, baseline, histories, time.perf_counter() - began)
     return bundle
@@ -198,20 +200,26 @@ def train_branch(network: Deep, data: Data, recipe: Recipe, watch: Watch, histor
 
 
 def join(branches: list[Deep], data: Data, recipe: Recipe, baseline: Linear | None, watch: Watch) -> Classifier:
-    """All branches in one classifier, with the scales at which they make dev likeliest together."""
-    deep = [training.predict(branch, data.dev.encoded, recipe) for branch in branches]
-    kinds = [np.mean(deep, axis=0)] if deep else []
+    """The branches that dev asks for in one classifier, with the scales at which they make dev likeliest together."""
     wide = None
     if baseline is not None:
-        kinds.append(baseline.scores(data.dev.encoded))
         wide = WideTable(torch.from_numpy(baseline.weight), torch.from_numpy(baseline.bias))
-    scales = weigh(kinds, data.dev.targets, data.dev.weights)
     classifier = Classifier(branches, wide)
-    classifier.scales[:] = torch.tensor([scales[0] if deep else 0.0, scales[-1] if wide else 0.0])
+    classifier.halve_tables()
+    deep = [training.predict(branch, data.dev.encoded, recipe) for branch in branches]
+    kinds = [np.mean(deep, axis=0)] if deep else []
+    if baseline is not None:
+        kinds.append(baseline.scores(data.dev.encoded))
+    scales = weigh(kinds, data.dev.targets, data.dev.weights)
     if len(kinds) == 2:
         which = {(True, True): "both branches", (True, False): "the recurrent branch alone"}
         used = which.get((scales[0] > 0, scales[1] > 0), "the linear branch alone")
         watch(Note(f"the bundle answers by {used}: logits = {scales[0]:.2f} x recurrent + {scales[1]:.2f} x linear"))
+        if scales[0] == 0:  # what has no say need not be stored and computed
+            classifier = Classifier([], wide)
+        elif scales[1] == 0:
+            classifier = Classifier(branches)
+    classifier.scales[:] = torch.tensor([scales[0] if deep else 0.0, scales[-1] if wide else 0.0])
     return classifier
 
 
@@ -231,7 +239,7 @@ def assemble(
             "embedding_options": dict(recipe.embedding_options),
             "branches": len(model.branches),
         },
-        weights={name: value.numpy() for name, value in model.state_dict().items()},
+        weights={name: compact(value) for name, value in model.state_dict().items()},
         graph=export(model, pipeline.stream_sizes()),
         recipe=recipe.to_json(),
         scores={},
@@ -239,6 +247,11 @@ def assemble(
         versions=versions(),
         golden=[],
     )
+
+
+def compact(weight: torch.Tensor) -> npt.NDArray[Any]:
+    """The array to store: float16 where that loses nothing."""
+    return (weight.half() if torch.equal(weight.half().float(), weight) else weight).numpy()
 
 
 def score(

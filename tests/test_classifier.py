@@ -171,6 +171,21 @@ def test_a_graph_has_no_number_and_no_input_that_no_node_uses(name: str, members
     assert [name for name in made if name not in used] == [], "onnxruntime would warn of it at every start"
 
 
+def test_halved_tables_are_stored_as_float16() -> None:
+    model = classifier(2, wide=True)
+    before = export(model, SIZES)
+    model.halve_tables()
+    tables = [each for each in model.modules() if isinstance(each, torch.nn.Embedding)]
+    assert all(torch.equal(each.weight.half().float(), each.weight) for each in tables)
+    assert model.wide is not None
+    assert torch.equal(model.wide.weight.half().float(), model.wide.weight)
+    after = export(model, SIZES)
+    kinds = {each.data_type for each in onnx.load_from_string(after).graph.initializer}
+    assert onnx.TensorProto.FLOAT16 in kinds
+    assert onnx.TensorProto.FLOAT16 not in {e.data_type for e in onnx.load_from_string(before).graph.initializer}
+    assert len(after) < len(before)
+
+
 def test_a_classifier_reads_sentences_if_its_branches_do() -> None:
     assert classifier(3, True, "han").reads_sentences
     assert not classifier(3, True, "bilstm").reads_sentences

@@ -307,3 +307,20 @@ def test_the_bundle_says_what_made_it(bundle: Bundle) -> None:
     assert {"fenlei", "python", "torch", "onnxruntime", "numpy"} <= set(bundle.versions)
     assert bundle.scores["dev"]["n"] == 30
     assert (bundle.model["name"], bundle.model["options"]) == ("bilstm", {"hidden_size": 8})
+
+
+@pytest.mark.parametrize(("scales", "network", "wide"), [((0.0, 2.0), False, True), ((1.5, 0.0), True, False)])
+def test_a_branch_without_a_say_is_left_out_of_the_bundle(
+    scales: tuple[float, float], network: bool, wide: bool, chinese: Sets, tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(module, "weigh", lambda branches, targets, weights: np.array(scales))
+    bundle = learn(*chinese, tiny, Log())
+    assert bundle.model["branches"] == int(network)
+    assert any(name.startswith("branches") for name in bundle.weights) is network
+    assert ("wide.weight" in bundle.weights) is wide
+    assert ("wide.hashes" in bundle.tables) is wide
+    predictor = Predictor(bundle)
+    assert predictor.verify() == 0.0
+    assert (
+        module.evaluate(chinese[1].labels, predictor.predict(chinese[1].texts), bundle.labels) == bundle.scores["dev"]
+    )

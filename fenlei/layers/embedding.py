@@ -217,7 +217,7 @@ def _table(rows: int, size: int, scale: float, mean: float = 0.0, sparse: bool =
 
 
 def _gather(graph: Graph, table: nn.Embedding, ids: str) -> str:
-    return graph.add("Gather", graph.constant(table.weight), ids, axis=0)
+    return graph.gather(table.weight, ids)
 
 
 EMBEDDINGS: dict[str, type[Embedding]] = {"full": Full, "shared": Shared, "lowrank": LowRank}

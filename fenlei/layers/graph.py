@@ -37,6 +37,14 @@ class Graph:
         self._constants.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
+    def gather(self, table: torch.Tensor, rows: str) -> str:
+        """Rows of a table ``(V, D)`` as float32; the table is stored in half the bytes if float16 holds it exactly."""
+        weights = table.detach().float().cpu()
+        if not torch.equal(weights.half().float(), weights):
+            return self.add("Gather", self.constant(weights), rows, axis=0)
+        found = self.add("Gather", self.constant(weights.half().numpy()), rows, axis=0)
+        return self.add("Cast", found, to=TensorProto.FLOAT)
+
     def add(self, op: str, *inputs: str, **attributes: Any) -> str:
         """A node with one output; returns the output's name. An empty input name means "left out"."""
         name = self._name(op.lower())

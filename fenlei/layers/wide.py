@@ -27,6 +27,6 @@ class WideTable(nn.Module):
 
     def nodes(self, graph: Graph, ngrams: str, values: str) -> str:
         """The same in ONNX."""
-        rows = graph.add("Gather", graph.constant(self.weight), ngrams, axis=0)
+        rows = graph.gather(self.weight, ngrams)
         flat = graph.add("MatMul", graph.add("Unsqueeze", values, graph.constant(np.array([1]))), rows)
         return graph.add("Add", graph.add("Squeeze", flat, graph.constant(np.array([1]))), graph.constant(self.bias))

@@ -1,4 +1,4 @@
-"""The networks: one file an encoder, the registry that names them, and ``build``."""
+"""The networks: one file an encoder, the registry that names them, ``build`` and ``restore``."""
 
 from __future__ import annotations
 
@@ -7,7 +7,12 @@ from collections.abc import Iterable, Mapping
 from functools import partial
 from typing import Any
 
+import numpy as np
+import torch
+
+from fenlei.bundle import Bundle
 from fenlei.layers.embedding import EMBEDDINGS, options_of
+from fenlei.layers.wide import WideTable
 from fenlei.models.bilstm import BiLSTM
 from fenlei.models.classifier import Classifier
 from fenlei.models.deep import Deep
@@ -21,7 +26,7 @@ from fenlei.models.rnn import RNN
 from fenlei.models.stacked import Stacked
 from fenlei.models.textcnn import TextCNN
 
-__all__ = ["ENCODERS", "Classifier", "Deep", "build", "encoder_options"]
+__all__ = ["ENCODERS", "Classifier", "Deep", "build", "encoder_options", "restore"]
 
 ENCODERS: dict[str, type[Encoder]] = {
     "rnn": RNN,
@@ -63,6 +68,27 @@ def build(
     tables = {stream: make(rows) for stream, rows in stream_sizes.items()}
     encoder = ENCODERS[name](embedding_size, **(options or {}))
     return Deep(tables, encoder, classes, dropout=dropout, embedding_dropout=embedding_dropout)
+
+
+def restore(bundle: Bundle, stream_sizes: Mapping[str, int]) -> Classifier:
+    """The classifier whose weights a bundle holds; ``stream_sizes`` are those of the bundle's pipeline."""
+    weights = {name: torch.from_numpy(array.astype(np.float32)) for name, array in bundle.weights.items()}
+    wide = WideTable(weights["wide.weight"], weights["wide.bias"]) if "wide.weight" in weights else None
+    branches = [
+        build(
+            bundle.model["name"],
+            stream_sizes=stream_sizes,
+            classes=len(bundle.labels),
+            embedding=bundle.model["embedding"],
+            embedding_size=bundle.recipe["embedding_size"],
+            embedding_options=bundle.model["embedding_options"],
+            options=bundle.model["options"],
+        )
+        for _ in range(bundle.model["branches"])
+    ]
+    classifier = Classifier(branches, wide)
+    classifier.load_state_dict(weights)
+    return classifier
 
 
 def _only_known(names: Iterable[str], known: Mapping[str, Any], owner: str) -> None:

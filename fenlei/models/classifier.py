@@ -35,6 +35,13 @@ class Classifier(nn.Module):
         """Whether the ids come as ``(B, S, T)``."""
         return any(branch.encoder.reads_sentences for branch in self.branches)
 
+    @torch.no_grad()
+    def halve_tables(self) -> None:
+        """Round the large tables to what float16 holds: half the bytes, and answers that differ in the fourth digit."""
+        tables = [module.weight for module in self.modules() if isinstance(module, nn.Embedding)]
+        for table in [*tables, *([] if self.wide is None else [self.wide.weight])]:
+            table.copy_(table.half().float())
+
     def forward(self, arrays: Mapping[str, Tensor]) -> Tensor:
         """Logits ``(B, C)``; their softmax is the answer."""
         logits = [self.scales[0] / len(self.branches) * branch(arrays) for branch in self.branches]
