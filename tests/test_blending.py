@@ -5,6 +5,7 @@ import pytest
 import scipy.optimize
 from scipy.special import log_softmax
 
+from fenlei import blending
 from fenlei.blending import blend, weigh
 
 
@@ -87,6 +88,19 @@ def test_a_branch_alone_is_taken_where_it_is_right_more_often() -> None:
     scales = weigh([loud, sure], targets)
     assert scales[0] == 0.0
     assert (np.tensordot(scales, np.stack([loud, sure]), 1).argmax(1) == targets).all()
+
+
+@pytest.mark.parametrize(("lost", "won", "alone"), [(3, 2, False), (3, 0, True), (2, 1, False), (9, 4, True)])
+def test_a_branch_alone_must_be_right_clearly_more_often(
+    lost: int, won: int, alone: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of 100 documents the blend loses some that the first branch alone has right, and wins others."""
+    one, two = np.ones(100), np.ones(100)
+    one[:lost], two[:lost] = 1, -2
+    one[lost : lost + won], two[lost : lost + won] = -1, 2
+    branches = [np.stack([np.zeros(100), margin], 1) for margin in (one, two)]
+    monkeypatch.setattr(blending, "blend", lambda branches, targets, weights: np.ones(len(branches)))
+    assert weigh(branches, np.ones(100, np.int64)).tolist() == ([1, 0] if alone else [1, 1])
 
 
 def test_one_branch_alone_is_only_calibrated() -> None:
