@@ -33,7 +33,7 @@ def weigh(branches: Sequence[Floats], targets: Ints, weights: Floats | None = No
 
 def _right(scales: Scales, branches: Sequence[Floats], targets: Ints) -> npt.NDArray[np.float64]:
     """1 for each document whose likeliest class is the true one."""
-    return (np.tensordot(scales, np.stack(branches), 1).argmax(1) == targets).astype(np.float64)
+    return np.asarray(np.tensordot(scales, np.stack(branches), 1).argmax(1) == targets, np.float64)
 
 
 def blend(branches: Sequence[Floats], targets: Ints, weights: Floats | None = None) -> Scales:
