@@ -507,8 +507,9 @@ def test_tokenize_refuses_no_processes() -> None:
 
 # Unguarded on purpose: a worker must not import the caller's script again.
 INTERRUPTED = """
-import itertools, subprocess, time
+import itertools, signal, subprocess, time
 from fenlei import text
+signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may start the tests with Ctrl-C ignored
 text.POOL_CHARS = text.CHUNK_CHARS = 100
 start = subprocess.Popen
 def popen(*args, **kwargs):
