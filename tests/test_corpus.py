@@ -636,3 +636,26 @@ def test_read_lines_names_the_line_that_is_too_long_or_broken(tmp_path):
 def test_read_lines_gives_one_text_a_line(lines):
     stream = io.BytesIO("".join(line + "\n" for line in ["", *lines]).encode())
     assert list(corpus.read_lines(stream)) == ["", *lines]
+
+
+CHINESE = ["今天球队赢得比赛冠军", "教练表示银行利率上升", "股票市场投资者关注进球"]
+
+
+@pytest.mark.parametrize("codec", ["gb18030", "big5hkscs"])
+def test_one_short_file_in_another_encoding_is_read_by_what_the_others_say(tmp_path: Path, codec: str) -> None:
+    traditional = str.maketrans("队赢赛军练银升票场资关进球", "隊贏賽軍練銀升票場資關進球")
+    texts = [text.translate(traditional) if codec == "big5hkscs" else text for text in CHINESE]
+    for number, text in enumerate(texts * 3):
+        put(tmp_path / f"a/{number}.txt", text.encode())
+    put(tmp_path / "b/odd.txt", (texts[0] + texts[1][:4]).encode(codec))
+    documents, ledger = corpus.read(tmp_path)
+    assert [each.text for each in documents if each.label == "b"] == [texts[0] + texts[1][:4]]
+    assert any(f"read as {codec}" in note for note in ledger.notes)
+
+
+def test_korean_beside_korean_stays_korean(tmp_path: Path) -> None:
+    for number in range(4):
+        put(tmp_path / f"a/{number}.txt", "오늘 경기에서 우승한 팀의 감독이 말했다".encode())
+    put(tmp_path / "b/odd.txt", "오늘 우승한 팀의 감독".encode("cp949"))
+    documents, _ = corpus.read(tmp_path)
+    assert [each.text for each in documents if each.label == "b"] == ["오늘 우승한 팀의 감독"]

@@ -15,6 +15,7 @@ import charset_normalizer
 from fenlei.corpus.ledger import NOT_TEXT, TOO_LARGE, UNDECODABLE, Ledger
 from fenlei.corpus.lines import SIZE_LIMIT, byte_lines, ignore
 
+FAMILIAR = 0.25  # by so much more of the characters must be known to overrule the detector
 POOL_LIMIT = 64 * 2**10  # bytes shown to the detector
 HEAD = 64 * 2**10  # bytes of a file that a first look takes
 
@@ -95,8 +96,12 @@ def _decodes(data: bytes, codec: str) -> bool:
     return True
 
 
-def vote(files: Sequence[Callable[[], Iterable[bytes]]]) -> str | None:
-    """The one encoding for all files that are not UTF-8, or None when nothing fits; each of `files` gives its lines."""
+def vote(files: Sequence[Callable[[], Iterable[bytes]]], beside: str = "") -> str | None:
+    """The one encoding for all files that are not UTF-8, or None when nothing fits; each of `files` gives its lines.
+
+    `beside` is text from the data set's other files: a detector that sees a few short lines takes Chinese for Korean,
+    but the right encoding gives characters that the other files have too.
+    """
     pieces = _pool(files)
     # Where nearly all pieces follow the double-byte pattern, the others are damaged and would mislead the detector.
     double = [piece for piece in pieces if _decodes(piece, "gb18030")]
@@ -107,7 +112,22 @@ def vote(files: Sequence[Callable[[], Iterable[bytes]]]) -> str | None:
         groups = (pieces[start::16] for start in range(16))
         votes = Counter(codec for codec in map(_detect, groups) if codec)
         answer = max(votes, key=votes.__getitem__, default=None)
-    return answer
+    return _most_familiar(answer, pieces, beside) if pieces else answer
+
+
+def _most_familiar(answer: str | None, pieces: Sequence[bytes], beside: str) -> str | None:
+    """`answer`, unless another wide encoding fits and gives far more characters that stand in `beside`."""
+    known = {char for char in beside if not char.isascii()}
+    data = b"\n".join(pieces)
+
+    def share(codec: str | None) -> float:
+        if codec is None or not _decodes(data, codec):
+            return 0.0
+        foreign = [char for char in data.decode(codec) if not char.isascii()]
+        return sum(char in known for char in foreign) / max(1, len(foreign))
+
+    best = max(FAMILIES, key=share)
+    return best if share(best) > share(answer) + FAMILIAR else answer
 
 
 def _detect(pieces: Sequence[bytes]) -> str | None:
@@ -174,7 +194,9 @@ def read_texts(paths: Sequence[Path], encoding: str | None, ledger: Ledger) -> l
     failing = [i for i, text in enumerate(texts) if isinstance(text, Missing) and text.kind == UNDECODABLE]
     if not encoding and failing:
         foreign = [i for i in failing if not damaged_utf8(_lines(paths[i]))]
-        if codec := vote([partial(_lines, paths[i]) for i in foreign]):
+        sound = [text for text in texts if isinstance(text, str)]
+        beside = "".join(text[:1000] for text in sound[:: max(1, len(sound) // 64)])
+        if codec := vote([partial(_lines, paths[i]) for i in foreign], beside):
             texts_in_codec = {i: _read_text(paths[i], codec) for i in foreign}
             texts = [texts_in_codec.get(i, text) for i, text in enumerate(texts)]
             _note_vote(len(foreign), len(paths), codec, ledger)
@@ -212,11 +234,17 @@ def file_codecs(paths: Sequence[Path], encoding: str | None, ledger: Ledger) -> 
     foreign = [path for path, codec in own.items() if codec is None]
     if not foreign:
         return {path: codec for path, codec in own.items() if codec}
-    voted = vote([partial(_lines, path) for path in foreign])
+    sound = [path for path, codec in own.items() if codec == "utf-8"]
+    voted = vote([partial(_lines, path) for path in foreign], "".join(map(_beginning, sound[:16])))
     if voted is None:
         raise ValueError(f"{foreign[0]} is no text in any known encoding; name its encoding, or give another file")
     _note_vote(len(foreign), len(paths), voted, ledger)
     return {path: codec or voted for path, codec in own.items()}
+
+
+def _beginning(path: Path) -> str:
+    with path.open("rb") as file:
+        return file.read(2**12).decode("utf-8", "ignore")
 
 
 def _survey(path: Path) -> str | None:
