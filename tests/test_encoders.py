@@ -24,15 +24,6 @@ every_embedding = pytest.mark.parametrize("embedding", EMBEDDINGS)
 texts = st.lists(st.lists(st.integers(1, ROWS - 1), min_size=1, max_size=9), min_size=1, max_size=5)
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Networks this small only lose time to threads that wait for each other."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def network(encoder, embedding="full", seed=0, classes=3, **options):
     torch.manual_seed(seed)
     known = encoder_options(encoder)

@@ -43,15 +43,6 @@ TEXTS = [f"{word} item {number}" for number in range(4) for pair in zip(GOOD, BA
 LABELS = ["good", "bad"] * 20
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    """Tiny products gain nothing from a second thread, and lose much where it has a busy neighbour."""
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 @pytest.fixture(scope="module")
 def fitted():
     return small().fit(TEXTS, LABELS)

@@ -39,14 +39,6 @@ TEXTS = [
 ]
 
 
-@pytest.fixture(autouse=True, scope="module")
-def one_thread():
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
-
-
 def network(seed=0, **options):
     torch.manual_seed(seed)
     return HAN(D, **({"hidden_size": H} | options)).double().eval()
