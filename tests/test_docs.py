@@ -156,10 +156,7 @@ def test_links_lead_somewhere(name: str) -> None:
 
 @pytest.mark.parametrize("name", PAGES)
 def test_pages_name_no_machine(name: str) -> None:
-    assert (
-        re.findall(r"(?:/home/|/root/|/Users/|/opt/|/tmp/|C:\\|localhost|\.whl|file://)[^\s`]*", page(name))
-        == []
-    )
+    assert re.findall(r"(?:/home/|/root/|/Users/|/opt/|/tmp/|C:\\|localhost|\.whl|file://)[^\s`]*", page(name)) == []
     assert re.findall(r"\b(?:TODO|FIXME|TBD|XXX)\b", page(name)) == []
 
 
