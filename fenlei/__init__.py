@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -16,10 +15,6 @@ if TYPE_CHECKING:
 __version__ = "0.1.0"
 
 __all__ = ["Bundle", "Predictor", "Recipe", "TextClassifier", "__version__", "load"]
-
-# Threads that wait must not spin: they take the core from those that work. OpenMP reads this when it is loaded, so it
-# has no effect where torch was imported before, and none where the user chose otherwise.
-os.environ.setdefault("OMP_WAIT_POLICY", "passive")
 
 # Found on first use, so that importing fenlei costs nothing and a base install can predict without torch.
 _HOMES = {

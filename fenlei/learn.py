@@ -6,6 +6,7 @@ import platform
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -16,6 +17,7 @@ import torch
 import fenlei
 from fenlei import linear, pretraining, training
 from fenlei.auto import decide
+from fenlei.beside import Beside, Check
 from fenlei.blending import weigh
 from fenlei.bundle import Bundle
 from fenlei.counting import build_pipeline
@@ -71,12 +73,18 @@ def learn(train: Labelled, dev: Labelled, recipe: Recipe, watch: Watch, ledger: 
     recipe = decide(train.texts, recipe, lambda sentence: watch(Note(sentence)))
     pipeline = build_pipeline(train.texts, recipe, len(labels))
     watch(Note(f"vocabulary: {len(pipeline.vocab.tokens):,} tokens" + _sizes(pipeline)))
+    if recipe.wide and pipeline.wide is None:
+        watch(Note(f"no linear model: {len(labels):,} classes are more than {linear.MOST_CLASSES:,}"))
     data = encode(train, dev, labels, pipeline)
     if data.train.encoded.shortened:
         watch(Note(f"{data.train.encoded.shortened:,} texts are longer than {recipe.max_length} tokens and were cut"))
-    with training.deterministic(recipe):
-        baseline = fit_linear(data, pipeline, watch) if recipe.wide else None
+    with training.deterministic(recipe), linear.unfinished_fits(), Beside(partial(fit_linear, data, pipeline)) as fit:
         branches, histories = train_branches(data, pipeline, recipe, watch) if recipe.model else ([], [])
+        if not fit.done():
+            watch(Note("the linear model is still being fitted"))
+        baseline = fit.result()
+        if baseline is not None:
+            watch(Note(_found(baseline)))
         model = join(branches, data, recipe, baseline, watch)
         if model.wide is None:
             pipeline = replace(pipeline, wide=None)
@@ -122,12 +130,11 @@ def encode(train: Labelled, dev: Labelled, labels: list[str], pipeline: Pipeline
     return Data(labels, examples(train), examples(dev), len(pipeline.vocab.tokens))
 
 
-def fit_linear(data: Data, pipeline: Pipeline, watch: Watch) -> Linear | None:
-    """The baseline on the same split; none with more classes than it can be fitted for in reasonable time."""
+def fit_linear(data: Data, pipeline: Pipeline, check: Check) -> Linear | None:
+    """The baseline on the same split, if the pipeline counts n-grams for one; ``check`` is called between its fits."""
     if pipeline.wide is None:
-        watch(Note(f"no linear model: {len(data.labels):,} classes are more than {linear.MOST_CLASSES:,}"))
         return None
-    fitted = linear.fit(
+    return linear.fit(
         data.train.encoded,
         data.train.targets,
         data.dev.encoded,
@@ -136,10 +143,13 @@ def fit_linear(data: Data, pipeline: Pipeline, watch: Watch) -> Linear | None:
         classes=len(data.labels),
         weights=data.train.weights,
         dev_weights=data.dev.weights,
+        check=check,
     )
+
+
+def _found(fitted: Linear) -> str:
     found = f"dev accuracy {fitted.dev_accuracy:.4f}, {fitted.seconds:.0f} s"
-    watch(Note(f"linear model (TF-IDF + SVM, C={fitted.cost}): {found}"))
-    return fitted
+    return f"linear model (TF-IDF + SVM, C={fitted.cost}): {found}"
 
 
 def train_branches(

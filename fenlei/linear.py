@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
@@ -13,6 +14,7 @@ import scipy.sparse
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
+from fenlei.beside import Check
 from fenlei.pipeline import Encoded
 
 Floats = npt.NDArray[np.float32]
@@ -58,19 +60,21 @@ def fit(
     weights: Floats | None = None,
     dev_weights: Floats | None = None,
     costs: Sequence[float] | None = None,
+    check: Check = lambda: None,
 ) -> Linear:
     """A linear support vector machine, one class against the rest, squared hinge loss (Fan et al. 2008, liblinear).
 
     Each class sees the n-grams scaled by their ``emphasis``; with many small classes no emphasis can be better, so that
     is tried too. The best dev accuracy wins; ties go to the smaller cost of errors, and to emphasis. ``costs`` are 0.1,
-    0.3 and 1, for many documents 0.3 alone. ``columns`` is the number of rows of the n-gram table.
+    0.3 and 1, for many documents 0.3 alone. ``columns`` is the number of rows of the n-gram table. ``check`` is called
+    before each class and may raise. Fits that end unfinished warn, see ``unfinished_fits``.
     """
     began = time.perf_counter()
     x, dev_x = matrix(train, columns).astype(np.float64), matrix(dev, columns)
     costs = costs or (COSTS if len(targets) <= MANY else COSTS[1:2])
 
     def attempt(cost: float, share: float) -> Linear:
-        weight, bias = _fit_one(x, targets, classes, cost, share, weights)
+        weight, bias = _fit_one(x, targets, classes, cost, share, weights, check)
         right = np.argmax(dev_x @ weight + bias, axis=1) == dev_targets
         return Linear(weight, bias, cost, share, float(np.average(right, weights=dev_weights)), 0.0)
 
@@ -81,7 +85,13 @@ def fit(
 
 
 def _fit_one(
-    x: scipy.sparse.csr_matrix, targets: Ints, classes: int, cost: float, share: float, weights: Floats | None
+    x: scipy.sparse.csr_matrix,
+    targets: Ints,
+    classes: int,
+    cost: float,
+    share: float,
+    weights: Floats | None,
+    check: Check,
 ) -> tuple[Floats, Floats]:
     """Weights ``(V, C)`` and bias ``(C,)``; a class that training does not hold gets no score above the others."""
     weight = np.zeros((x.shape[1], classes), np.float32)
@@ -93,6 +103,7 @@ def _fit_one(
         weight[:, low], bias[low] = -weight[:, high], -bias[high]
     else:
         for each in present:
+            check()
             weight[:, each], bias[each] = _against_rest(x, targets == each, cost, share, weights)
     weight[0] = 0.0
     return weight, bias
@@ -104,11 +115,18 @@ def _against_rest(
     """One class against the others: a weight an n-gram, and the bias."""
     scale = emphasis(x, inside, share)
     machine = LinearSVC(C=cost, random_state=0, max_iter=300)
-    with warnings.catch_warnings():
-        # an unfinished fit is judged by its dev accuracy like any other
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        machine.fit(x @ scipy.sparse.diags(scale), inside, sample_weight=weights)
+    machine.fit(x @ scipy.sparse.diags(scale), inside, sample_weight=weights)
     return machine.coef_[0] * scale, float(machine.intercept_[0])
+
+
+@contextlib.contextmanager
+def unfinished_fits() -> Iterator[None]:
+    """No warnings of them: they are judged by their dev accuracy like any other. For the main thread: warning filters
+    belong to the process.
+    """
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ConvergenceWarning)
+        yield
 
 
 def emphasis(x: scipy.sparse.csr_matrix, inside: npt.NDArray[np.bool_], share: float) -> npt.NDArray[np.float64]:

@@ -11,7 +11,7 @@ COUNTS = (
     *("ngram_max_size", "ngram_min_count", "patience", "sentence_length", "stream_max_size", "stream_min_count"),
     "threads",
 )
-OPEN = ("batch_size", "epochs", "max_size", "threads")  # may be None: decided from the data, or no limit
+OPEN = ("batch_size", "epochs", "max_size")  # may be None: decided from the data, or no limit
 FROM_ZERO = ("pretrain_epochs", "seed")
 SHARES = ("dev_fraction", "dropout", "embedding_dropout", "label_smoothing", "token_dropout", "warmup")
 
@@ -67,7 +67,7 @@ class Recipe:
     patience: int = 3
     dev_fraction: float = 0.1
     precision: str = "auto"
-    threads: int | None = None
+    threads: int = 1
 
     def __post_init__(self) -> None:
         for name in COUNTS + FROM_ZERO:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -184,18 +183,13 @@ def drop_tokens(arrays: dict[str, Tensor], rate: float) -> None:
 def deterministic(recipe: Recipe) -> Iterator[None]:
     """Random numbers from the recipe's seed and its number of threads; the process's own are restored afterwards."""
     threads = torch.get_num_threads()
-    torch.set_num_threads(recipe.threads or usable_cores())
+    torch.set_num_threads(recipe.threads)
     try:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(recipe.seed)
             yield
     finally:
         torch.set_num_threads(threads)
-
-
-def usable_cores() -> int:
-    """Cores that this process may really use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 @contextlib.contextmanager

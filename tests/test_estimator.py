@@ -2,7 +2,6 @@
 
 import json
 import logging
-import os
 import pickle
 import subprocess
 import sys
@@ -795,15 +794,6 @@ def test_importing_the_package_loads_nothing_heavy():
     heavy = ("torch", "numpy", "onnxruntime", "onnx", "sklearn", "scipy", "safetensors", "rjieba")
     code = f"import sys, json, fenlei; dir(fenlei); print(json.dumps([n for n in {heavy!r} if n in sys.modules]))"
     assert run(code) == []
-
-
-@pytest.mark.parametrize(("chosen", "found"), [(None, "passive"), ("active", "active")])
-def test_importing_the_package_asks_waiting_threads_not_to_spin_unless_the_user_chose(chosen, found):
-    begin = f"import os, json; os.environ['OMP_WAIT_POLICY'] = {chosen!r}" if chosen else "import os, json"
-    code = f"{begin}; import fenlei; print(json.dumps(os.environ['OMP_WAIT_POLICY']))"
-    environment = {name: value for name, value in os.environ.items() if name != "OMP_WAIT_POLICY"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=True, env=environment)
-    assert json.loads(done.stdout) == found
 
 
 WITHOUT_TRAINING = """
