@@ -41,7 +41,7 @@ def decide(texts: Sequence[str], recipe: Recipe, say: Say) -> Recipe:
         say(f"tokenizer: {name}, {reason}")
         recipe = recipe.change(tokenizer=name)
     recipe = recipe.change(streams=streams_for(texts, recipe, say), views=views_for(texts, recipe))
-    if recipe.epochs is None:
+    if recipe.epochs is None and recipe.steps is None:
         recipe = recipe.change(epochs=epochs_for(len(texts)))
     if recipe.batch_size is None:
         recipe = recipe.change(batch_size=batch_size_for(len(texts)))

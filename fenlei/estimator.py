@@ -19,9 +19,10 @@ from sklearn.utils.validation import check_is_fitted
 
 from fenlei.corpus import Document, Ledger, split_dev
 from fenlei.learn import Labelled, Note, learn
-from fenlei.recipe import PRESETS, Recipe
+from fenlei.recipe import Recipe
+from fenlei.recipe import preset as preset_recipe
 from fenlei.runtime import Predictor, checked
-from fenlei.training import Epoch, Step
+from fenlei.training import Epoch, Report, Step
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -44,7 +45,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
 
     Parameters
     ----------
-    model : the name of the network, one of ``fenlei.models.ENCODERS``, or None for the linear model alone.
+    model : the name of the network, one of ``fenlei.models.ENCODERS``, ``"auto"`` for the preset's, or None for the
+        linear model alone.
     preset : a key of ``fenlei.recipe.PRESETS``.
     options : settings that replace the preset's: fields of ``Recipe`` but for ``model`` and ``seed``. The network's
         own stand in a dict of that name: ``{"epochs": 3, "options": {"hidden_size": 64}}``.
@@ -58,7 +60,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
 
     def __init__(
         self,
-        model: str | None = "bilstm",
+        model: str | None = "auto",
         preset: str = "default",
         options: Mapping[str, Any] | None = None,
         random_state: int | np.random.RandomState | None = 0,
@@ -135,15 +137,13 @@ def choose_recipe(
     model: str | None, preset: str, options: Mapping[str, Any] | None, random_state: int | np.random.RandomState | None
 ) -> Recipe:
     """The preset's recipe with the options on top; ValueError for an unknown preset or setting."""
-    if preset not in PRESETS:
-        raise ValueError(f"unknown preset {preset!r}; the choices are {', '.join(PRESETS)}")
     if not isinstance(options, Mapping | None):
         raise TypeError(f"options should be a dict of settings, got {options!r}")
     for name, parameter in {"model": "model", "seed": "random_state"}.items():
         if name in (options or {}):
             raise ValueError(f"options cannot hold {name!r}: set the parameter {parameter} instead")
-    settings = {**PRESETS[preset], **(options or {}), "model": model, "seed": choose_seed(random_state)}
-    return Recipe().change(**settings)
+    chosen = {} if model == "auto" else {"model": model}
+    return preset_recipe(preset, **{**(options or {}), **chosen, "seed": choose_seed(random_state)})
 
 
 def choose_seed(random_state: int | np.random.RandomState | None) -> int:
@@ -222,7 +222,7 @@ def take(data: Labelled, places: list[int]) -> Labelled:
     return Labelled([data.texts[place] for place in places], [data.labels[place] for place in places], weights)
 
 
-def log(event: Note | Step | Epoch) -> None:
+def log(event: Note | Step | Report | Epoch) -> None:
     """Decisions and finished epochs, for whoever listens."""
     if isinstance(event, Note):
         logger.info("%s", event.sentence)

@@ -29,7 +29,7 @@ from fenlei.models import Classifier, Deep, build
 from fenlei.pipeline import Pipeline
 from fenlei.recipe import Recipe
 from fenlei.runtime import Predictor
-from fenlei.training import Epoch, Examples, Step
+from fenlei.training import Epoch, Examples, Report, Step
 
 GOLDEN = 8  # dev documents that the bundle carries with their probabilities
 
@@ -48,7 +48,7 @@ class Note(NamedTuple):
     sentence: str
 
 
-Watch = Callable[[Note | Step | Epoch], None]
+Watch = Callable[[Note | Step | Report | Epoch], None]
 
 
 @dataclass(frozen=True)

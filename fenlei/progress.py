@@ -8,7 +8,9 @@ from typing import TextIO
 from tqdm import tqdm
 
 from fenlei.learn import Note
-from fenlei.training import Epoch, Step
+from fenlei.training import Epoch, Report, Step
+
+MANY = 50  # epochs: of so many short ones only those are told that were the best so far
 
 
 class Progress:
@@ -20,13 +22,13 @@ class Progress:
         self._bar: tqdm[None] | None = None
         self._title = ""
 
-    def show(self, event: Note | Step | Epoch) -> None:
+    def show(self, event: Note | Step | Report | Epoch) -> None:
         """One event."""
         if isinstance(event, Step):
             self._step(event)
-        else:
+        elif not (isinstance(event, Epoch) and event.epochs > MANY and not event.best):
             self._close()
-            print(event.sentence if isinstance(event, Note) else line(event), file=self._stream, flush=True)
+            print(line(event), file=self._stream, flush=True)
 
     def _step(self, step: Step) -> None:
         if self._quiet:
@@ -67,8 +69,17 @@ def bar(step: Step, title: str, stream: TextIO) -> tqdm[None]:
     )
 
 
-def line(epoch: Epoch) -> str:
-    """One epoch in one line that fits a narrow terminal; the time is what the rest will take at most."""
+def line(event: Note | Report | Epoch) -> str:
+    """One event in one line that fits a narrow terminal."""
+    if isinstance(event, Note):
+        return event.sentence
+    if isinstance(event, Report):
+        return f"Step: {event.step:5d}, loss: {event.loss:3.3f}, accuracy: {event.accuracy:3.3f}"
+    return epoch_line(event)
+
+
+def epoch_line(epoch: Epoch) -> str:
+    """The time is what the rest will take at most."""
     left = (epoch.epochs - epoch.number) * epoch.seconds
     number = f"{epoch.number:>{len(str(epoch.epochs))}}/{epoch.epochs}"
     return (

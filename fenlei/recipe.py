@@ -8,11 +8,12 @@ from typing import Any
 
 COUNTS = (
     *("batch_size", "batch_tokens", "branches", "embedding_size", "epochs", "max_length", "max_size", "min_count"),
-    *("ngram_max_size", "ngram_min_count", "patience", "sentence_length", "stream_max_size", "stream_min_count"),
-    "threads",
+    *("ngram_max_size", "ngram_min_count", "patience", "sentence_length", "steps", "stream_max_size"),
+    *("stream_min_count", "threads"),
 )
-OPEN = ("batch_size", "epochs", "max_size")  # may be None: decided from the data, or no limit
-FROM_ZERO = ("pretrain_epochs", "seed")
+OPEN = ("batch_size", "epochs", "max_size", "patience", "steps")  # may be None: decided from the data, or no limit
+FROM_ZERO = ("pretrain_epochs", "report_steps", "seed")
+CHOICES = {"precision": ("auto", "fp32", "bf16"), "schedule": ("linear", "constant")}
 SHARES = ("dev_fraction", "dropout", "embedding_dropout", "label_smoothing", "token_dropout", "warmup")
 
 
@@ -54,20 +55,23 @@ class Recipe:
     # training
     seed: int = 0
     epochs: int | None = None
+    steps: int | None = None
     pretrain_epochs: int = 0
     batch_size: int | None = None
     batch_tokens: int = 16_384
     learning_rate: float = 1e-3
     table_rate: float = 2e-3
     weight_decay: float = 0.01
+    schedule: str = "linear"
     warmup: float = 0.05
     clip_norm: float = 1.0
     label_smoothing: float = 0.05
     token_dropout: float = 0.1
-    patience: int = 3
+    patience: int | None = 3
     dev_fraction: float = 0.1
     precision: str = "auto"
     threads: int = 1
+    report_steps: int = 0
 
     def __post_init__(self) -> None:
         for name in COUNTS + FROM_ZERO:
@@ -80,8 +84,9 @@ class Recipe:
                 raise ValueError(f"the setting {name} must be a number in [0, 1), got {value!r}")
         if self.views is not None and not (self.views and all(map(_is_view, self.views))):
             raise ValueError(f"the setting views must be pairs of a name and a size like chars, 3, got {self.views!r}")
-        if self.precision not in ("auto", "fp32", "bf16"):
-            raise ValueError(f"unknown precision {self.precision!r}; the choices are auto, fp32, bf16")
+        for name, choices in CHOICES.items():
+            if getattr(self, name) not in choices:
+                raise ValueError(f"unknown {name} {getattr(self, name)!r}; the choices are {', '.join(choices)}")
         if self.model is None and not self.wide:
             raise ValueError("a recipe without a model needs the wide branch")
 
@@ -109,4 +114,40 @@ def _is_view(value: object) -> bool:
 PRESETS: dict[str, Mapping[str, Any]] = {
     "default": {},
     "fast": {"epochs": 3},
+    "classic": {
+        "model": "lstm2",
+        "options": {"hidden_size": 64, "dropout": 0.2, "dense": 64},
+        "embedding_size": 32,
+        "dropout": 0.2,
+        "embedding_dropout": 0.0,
+        "wide": False,
+        "tokenizer": "jieba",
+        "min_count": 10,
+        "max_size": None,
+        "streams": (),
+        "max_length": 10,
+        "steps": 10_000,
+        "batch_size": 100,
+        "schedule": "constant",
+        "warmup": 0.0,
+        "table_rate": 1e-3,
+        "weight_decay": 0.0,
+        "label_smoothing": 0.0,
+        "token_dropout": 0.0,
+        "patience": None,
+        "report_steps": 20,
+    },
 }
+
+
+def preset(name: str, **settings: Any) -> Recipe:
+    """The recipe of a preset with some settings changed; an unknown preset or setting is a ``ValueError``.
+
+    Another network than the preset's starts with its own options.
+    """
+    if name not in PRESETS:
+        raise ValueError(f"unknown preset {name!r}; the choices are {', '.join(PRESETS)}")
+    chosen = dict(PRESETS[name])
+    if settings.get("model", chosen.get("model")) != chosen.get("model"):
+        chosen.pop("options", None)
+    return Recipe().change(**chosen | settings)

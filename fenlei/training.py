@@ -65,27 +65,32 @@ class Epoch:
     best: bool
 
 
-Watch = Callable[[Step], None]
+class Report(NamedTuple):
+    """The mean loss and accuracy since the last report, after ``step`` batches of training."""
+
+    step: int
+    loss: float
+    accuracy: float
+
+
+Watch = Callable[[Step | Report], None]
 
 
 def fit(model: Deep, train: Examples, dev: Examples, recipe: Recipe, watch: Watch | None = None) -> Iterator[Epoch]:
     """Train the recurrent branch; yield a record an epoch; leave the model with the weights of the best epoch.
 
-    That holds however the loop ends: at the last epoch, after ``recipe.patience`` epochs without a better dev accuracy
-    (ties: dev loss), or when the caller breaks off, Ctrl-C included.
-    A loss that is no number is a ``FloatingPointError``.
+    That holds however the loop ends: after ``recipe.epochs`` epochs or ``recipe.steps`` batches, whichever come first,
+    after ``recipe.patience`` epochs without a better dev accuracy (ties: dev loss), or when the caller breaks off,
+    Ctrl-C included. A loss that is no number is a ``FloatingPointError``.
     """
-    epochs = recipe.epochs or 1
-    rng = np.random.default_rng(recipe.seed)
-    total_steps = epochs * len(make_batches(train.encoded.sizes, recipe, np.random.default_rng(recipe.seed)))
-    optimizer = Optimizer(model, recipe, total_steps)
+    trainer = Trainer(model, train, recipe, watch)
     best: tuple[float, float] | None = None
     kept: dict[str, Tensor] = {}
     waited = 0
     try:
-        for number in range(1, epochs + 1):
+        for number in range(1, trainer.epochs + 1):
             began = time.perf_counter()
-            loss, accuracy = train_epoch(model, train, optimizer, recipe, rng, (number, epochs), watch)
+            seen = trainer.epoch(number)
             seconds = time.perf_counter() - began
             dev_loss, dev_accuracy = measure(model, dev, recipe)
             better = best is None or (dev_accuracy, -dev_loss) > best
@@ -93,41 +98,92 @@ def fit(model: Deep, train: Examples, dev: Examples, recipe: Recipe, watch: Watc
                 best, kept, waited = (dev_accuracy, -dev_loss), snapshot(model), 0
             else:
                 waited += 1
-            speed = len(train.encoded) / seconds
-            yield Epoch(number, epochs, loss, accuracy, dev_loss, dev_accuracy, seconds, speed, better)
-            if waited >= recipe.patience:
+            found = (seen.loss, seen.accuracy, dev_loss, dev_accuracy)
+            yield Epoch(number, trainer.epochs, *found, seconds, seen.documents / seconds, better)
+            if trainer.done or (recipe.patience is not None and waited >= recipe.patience):
                 return
     finally:
         if kept:
             model.load_state_dict(kept)
 
 
-def train_epoch(
-    model: Deep,
-    train: Examples,
-    optimizer: Optimizer,
-    recipe: Recipe,
-    rng: np.random.Generator,
-    number: tuple[int, int],
-    watch: Watch | None,
-) -> tuple[float, float]:
-    """Every document once. Returns the mean loss and the accuracy that the network had while it learned."""
-    model.train()
-    losses, right, done, last = 0.0, 0, 0, time.perf_counter()
-    for rows in make_batches(train.encoded.sizes, recipe, rng):
-        arrays, targets = tensors(train.encoded.batch(rows)), torch.from_numpy(train.targets[rows])
-        drop_tokens(arrays, recipe.token_dropout)
-        with precision(recipe):
-            logits = model(arrays).float()
-        loss = cross_entropy(logits, targets, train.weights, rows, recipe.label_smoothing)
-        optimizer.step(loss)
-        losses += float(loss.detach()) * len(rows)
-        right += int((logits.detach().argmax(1) == targets).sum())
-        done += len(rows)
-        if watch is not None and time.perf_counter() - last > TICK:
-            last = time.perf_counter()
-            watch(Step(*number, done, len(train.encoded), losses / done, right / done))
-    return losses / done, right / done
+@dataclass
+class Meter:
+    """Sums over documents, and their means."""
+
+    losses: float = 0.0
+    right: int = 0
+    documents: int = 0
+
+    def add(self, loss: float, right: int, documents: int) -> None:
+        """A batch: its mean loss, how many of its documents were right, how many there were."""
+        self.losses += loss * documents
+        self.right += right
+        self.documents += documents
+
+    @property
+    def loss(self) -> float:
+        """The mean loss."""
+        return self.losses / self.documents
+
+    @property
+    def accuracy(self) -> float:
+        """The share that was right."""
+        return self.right / self.documents
+
+
+class Trainer:
+    """One training of one network: its batches, its optimizer, and what it says on the way."""
+
+    def __init__(self, model: Deep, train: Examples, recipe: Recipe, watch: Watch | None = None) -> None:
+        self.model, self.train, self.recipe, self.watch = model, train, recipe, watch
+        self.rng = np.random.default_rng(recipe.seed)
+        an_epoch = len(make_batches(train.encoded.sizes, recipe, np.random.default_rng(recipe.seed)))
+        limits = [recipe.steps, recipe.epochs and recipe.epochs * an_epoch]
+        self.steps = min([limit for limit in limits if limit is not None], default=an_epoch)
+        self.epochs = math.ceil(self.steps / an_epoch)
+        self.optimizer = Optimizer(model, recipe, self.steps)
+        self.recent = Meter()
+
+    def epoch(self, number: int) -> Meter:
+        """Every document once, or as many as there are steps left; how the network did while it learned."""
+        self.model.train()
+        seen, last = Meter(), time.perf_counter()
+        for rows in make_batches(self.train.encoded.sizes, self.recipe, self.rng):
+            found = self.step(rows)
+            seen.add(*found)
+            self._report(*found)
+            if self.watch is not None and time.perf_counter() - last > TICK:
+                last = time.perf_counter()
+                total = len(self.train.encoded)
+                self.watch(Step(number, self.epochs, seen.documents, total, seen.loss, seen.accuracy))
+            if self.done:
+                break
+        return seen
+
+    @property
+    def done(self) -> bool:
+        """Whether no step is left."""
+        return self.recipe.steps is not None and self.optimizer.steps >= self.recipe.steps
+
+    def step(self, rows: Ints) -> tuple[float, int, int]:
+        """Learn one batch: its mean loss, how many documents were right, how many there were."""
+        arrays, targets = tensors(self.train.encoded.batch(rows)), torch.from_numpy(self.train.targets[rows])
+        drop_tokens(arrays, self.recipe.token_dropout)
+        with precision(self.recipe):
+            logits = self.model(arrays).float()
+        loss = cross_entropy(logits, targets, self.train.weights, rows, self.recipe.label_smoothing)
+        self.optimizer.step(loss)
+        return float(loss.detach()), int((logits.detach().argmax(1) == targets).sum()), len(rows)
+
+    def _report(self, loss: float, right: int, documents: int) -> None:
+        """A line every ``recipe.report_steps`` batches."""
+        if self.watch is None or not self.recipe.report_steps:
+            return
+        self.recent.add(loss, right, documents)
+        if self.optimizer.steps % self.recipe.report_steps == 0:
+            self.watch(Report(self.optimizer.steps, self.recent.loss, self.recent.accuracy))
+            self.recent = Meter()
 
 
 def cross_entropy(
@@ -210,7 +266,8 @@ def uses_bf16(recipe: Recipe) -> bool:
 class Optimizer:
     """AdamW for dense weights, lazy Adam for the rows of tables that a batch touched, one norm clipped over both.
 
-    Warm-up, then a linear way down to zero over ``total_steps`` (Devlin et al. 2019).
+    Warm-up, then a linear way down to zero over ``total_steps`` (Devlin et al. 2019), or a constant rate. ``steps``
+    counts the batches so far.
     """
 
     def __init__(self, model: nn.Module, recipe: Recipe, total_steps: int) -> None:
@@ -224,9 +281,10 @@ class Optimizer:
         self.optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)]
         if tables:
             self.optimizers.append(torch.optim.SparseAdam(tables, lr=recipe.table_rate))
-        rate = schedule(total_steps, recipe.warmup)
+        rate = SCHEDULES[recipe.schedule](total_steps, recipe.warmup)
         self.schedules = [torch.optim.lr_scheduler.LambdaLR(each, rate) for each in self.optimizers]
         self.clip_norm = recipe.clip_norm
+        self.steps = 0
 
     def step(self, loss: Tensor) -> None:
         """Gradients of ``loss``, clipped by their global norm, applied."""
@@ -241,12 +299,22 @@ class Optimizer:
         for optimizer, rate in zip(self.optimizers, self.schedules, strict=True):
             optimizer.step()
             rate.step()
+        self.steps += 1
 
 
-def schedule(total_steps: int, warmup: float) -> Callable[[int], float]:
-    """The factor of the learning rate at each step."""
+def linear(total_steps: int, warmup: float) -> Callable[[int], float]:
+    """The factor of the learning rate at each step: up to 1, then down to 0."""
     rising = max(1, round(total_steps * warmup))
     return lambda step: min((step + 1) / rising, max(0.0, (total_steps - step) / max(1, total_steps - rising)))
+
+
+def constant(total_steps: int, warmup: float) -> Callable[[int], float]:
+    """Up to 1, and there it stays."""
+    rising = max(1, round(total_steps * warmup))
+    return lambda step: min(1.0, (step + 1) / rising)
+
+
+SCHEDULES: dict[str, Callable[[int, float], Callable[[int], float]]] = {"linear": linear, "constant": constant}
 
 
 def clip(parameters: list[nn.Parameter], limit: float) -> float:

@@ -192,6 +192,31 @@ def test_every_format_trains_the_same_classifier(
     assert list(measured["classes"]) == sorted(set(chinese[0].labels))
 
 
+def test_the_classic_preset_is_the_tutorials_system(run: Run, tmp_path: Path, data: Path) -> None:
+    call = ("train", data / "train.tsv", "--dev", data / "dev.tsv", "--out", tmp_path / "B", "--preset", "classic")
+    result = run(*call, "--min-count", "1", "--set", "steps=120", "--json")
+    assert result.status == 0, result.err
+    assert re.findall(r"^Step: +(\d+), loss: \d\.\d{3}, accuracy: \d\.\d{3}$", result.err, re.M) == [
+        str(step) for step in range(20, 121, 20)
+    ]
+    scores = json.loads(result.out)["scores"]
+    assert scores["linear"] is None
+    assert scores["dev"]["accuracy"] > 0.9
+    bundle = json.loads(run("info", tmp_path / "B", "--json").out)
+    assert bundle["model"]["options"] == {"hidden_size": 64, "dropout": 0.2, "dense": 64}
+    assert (bundle["model"]["name"], bundle["recipe"]["max_length"], bundle["tokenizer"]["name"]) == (
+        "lstm2",
+        10,
+        "jieba",
+    )
+
+
+def test_another_network_in_the_classic_preset_has_its_own_options(run: Run, tmp_path: Path, data: Path) -> None:
+    call = ("train", data / "train.tsv", "--dev", data / "dev.tsv", "--out", tmp_path / "B", "--preset", "classic")
+    result = run(*call, "--model", "bilstm", "--min-count", "1", "--set", "steps=2")
+    assert result.status == 0, result.err
+
+
 def test_test_repeats_the_accuracy_of_train_exactly(run: Run, tmp_path: Path, data: Path) -> None:
     dev = data / "dev.tsv"
     trained = run("train", data / "train.tsv", "--dev", dev, "--out", tmp_path / "B", "--json", *SMALL)
@@ -607,7 +632,7 @@ def asked(*arguments: str) -> Callable[[Path, Path], Sequence[object]]:
         (no_parent, 2, "there is no folder .*no to write s.tsv into"),
         (two_outputs, 2, "--json and --out - both want standard output: name a file"),
         (asked("--model", "gpt"), 2, "unknown model 'gpt'; the choices are .*bilstm"),
-        (asked("--preset", "magic"), 2, "unknown preset 'magic'; the choices are default, fast"),
+        (asked("--preset", "magic"), 2, "unknown preset 'magic'; the choices are default, fast, classic"),
         (asked("--tokenizer", "bpe"), 2, "unknown tokenizer 'bpe'; the choices are auto, chars, words, jieba"),
         (asked("--set", "embedding=glove"), 2, "unknown embedding 'glove'; the choices are full"),
         (asked("--set", 'streams=["tea"]'), 2, "unknown stream 'tea'; the choices are bigrams"),

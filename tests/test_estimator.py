@@ -145,7 +145,7 @@ def test_scikit_learn_has_one_check_for_texts_and_it_passes():
 )
 class TestParameters:
     def test_get_params_is_what_was_given(self, parameters):
-        defaults = {"model": "bilstm", "preset": "default", "options": None, "random_state": 0}
+        defaults = {"model": "auto", "preset": "default", "options": None, "random_state": 0}
         assert TextClassifier(**parameters).get_params() == defaults | parameters
 
     def test_set_params_takes_what_get_params_gives(self, parameters):
@@ -214,7 +214,7 @@ def test_the_recipe_is_in_the_bundle(fitted):
 @pytest.mark.parametrize(
     ("parameters", "error", "message"),
     [
-        ({"preset": "huge"}, ValueError, "unknown preset 'huge'; the choices are default, fast"),
+        ({"preset": "huge"}, ValueError, "unknown preset 'huge'; the choices are default, fast, classic"),
         ({"options": {"hidden": 3}}, ValueError, "unknown setting 'hidden'; the settings are model, options"),
         ({"options": {"model": "lstm2"}}, ValueError, "options cannot hold 'model': set the parameter model"),
         ({"options": {"seed": 3}}, ValueError, "options cannot hold 'seed': set the parameter random_state"),

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from fenlei.learn import Note
-from fenlei.progress import Progress, clock, line
-from fenlei.training import Epoch, Step
+from fenlei.progress import MANY, Progress, clock, line
+from fenlei.training import Epoch, Report, Step
 
 
 class Terminal(io.StringIO):
@@ -84,6 +85,22 @@ def test_an_epoch_is_one_line_that_fits_a_narrow_terminal() -> None:
     assert line(epoch(3)) == "epoch  3/30  loss 0.500  dev accuracy 0.7125  31,234 docs/s  27:27 left  best"
     assert line(epoch(30, best=False)).endswith("  0:00 left")
     assert len(line(epoch(3))) < 80
+
+
+def test_a_report_is_the_familiar_line() -> None:
+    stream = io.StringIO()
+    with Progress(stream) as progress:
+        progress.show(Report(9980, 0.12345, 0.96))
+        progress.show(Report(20, 1.5, 0.25))
+    assert stream.getvalue() == "Step:  9980, loss: 0.123, accuracy: 0.960\nStep:    20, loss: 1.500, accuracy: 0.250\n"
+
+
+def test_of_many_epochs_the_best_are_told() -> None:
+    stream = io.StringIO()
+    with Progress(stream) as progress:
+        for number, best in ((1, True), (2, False), (3, True)):
+            progress.show(replace(epoch(number, best), epochs=MANY + 1))
+    assert [text.split()[1] for text in stream.getvalue().splitlines()] == ["1/51", "3/51"]
 
 
 @given(st.floats(0, 1e6))

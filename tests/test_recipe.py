@@ -8,7 +8,7 @@ from types import NoneType
 import numpy as np
 import pytest
 
-from fenlei.recipe import COUNTS, FROM_ZERO, OPEN, PRESETS, SHARES, Recipe
+from fenlei.recipe import CHOICES, COUNTS, FROM_ZERO, OPEN, PRESETS, SHARES, Recipe, preset
 
 HINTS = typing.get_type_hints(Recipe)
 COUNT = "the setting {} must be a whole number of at least {}, got {}"
@@ -64,10 +64,16 @@ def test_views_are_names_with_sizes(views: object) -> None:
 
 
 def test_what_contradicts_itself_is_refused() -> None:
-    with pytest.raises(ValueError, match="unknown precision 'fp64'; the choices are auto, fp32, bf16"):
-        Recipe(precision="fp64")
     with pytest.raises(ValueError, match="a recipe without a model needs the wide branch"):
         Recipe(model=None, wide=False)
+
+
+@pytest.mark.parametrize("name", CHOICES)
+def test_a_setting_with_choices_takes_no_other(name: str) -> None:
+    with pytest.raises(ValueError, match=f"unknown {name} 'other'; the choices are {', '.join(CHOICES[name])}"):
+        Recipe().change(**{name: "other"})
+    for value in CHOICES[name]:
+        assert getattr(Recipe().change(**{name: value}), name) == value
 
 
 def test_an_unknown_setting_is_refused_with_the_settings() -> None:
@@ -92,5 +98,14 @@ def test_json_holds_a_recipe() -> None:
 def test_presets_are_recipes_and_the_first_changes_nothing() -> None:
     assert Recipe().change(**PRESETS["default"]) == Recipe()
     assert Recipe().change(**PRESETS["fast"]).epochs == 3
-    for settings in PRESETS.values():
-        Recipe().change(**settings)
+    assert all(preset(name) == Recipe().change(**settings) for name, settings in PRESETS.items())
+
+
+def test_a_preset_takes_further_settings_and_another_network_its_own_options() -> None:
+    assert preset("fast", epochs=5, seed=2) == Recipe(epochs=5, seed=2)
+    assert preset("classic", model="lstm2").options == PRESETS["classic"]["options"]
+    other = preset("classic", model="bilstm")
+    assert (other.options, other.steps) == ({}, 10_000)
+    assert preset("classic", model="bilstm", options={"hidden_size": 3}).options == {"hidden_size": 3}
+    with pytest.raises(ValueError, match="unknown preset 'huge'; the choices are default, fast, classic"):
+        preset("huge")

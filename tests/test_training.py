@@ -140,12 +140,51 @@ def test_the_optimizer_decays_matrices_only_and_updates_touched_rows_only() -> N
 
 
 def test_the_learning_rate_rises_then_falls_to_zero() -> None:
-    rate = training.schedule(100, 0.1)
+    rate = training.linear(100, 0.1)
     values = [rate(step) for step in range(101)]
     assert values[:10] == pytest.approx(np.arange(1, 11) / 10)
     assert values[10:] == pytest.approx(np.arange(90, -1, -1) / 90)
-    assert all(0 < training.schedule(steps, 0.05)(0) <= 1 for steps in (1, 2, 3, 1000))
+    assert all(0 < training.linear(steps, 0.05)(0) <= 1 for steps in (1, 2, 3, 1000))
     assert rate(500) == 0
+
+
+def test_a_constant_rate_stays_after_its_warm_up() -> None:
+    rate = training.constant(100, 0.1)
+    assert [rate(step) for step in range(10)] == pytest.approx(np.arange(1, 11) / 10)
+    assert {rate(step) for step in range(10, 500)} == {1.0}
+    assert training.constant(100, 0.0)(0) == 1.0
+
+
+@pytest.mark.parametrize(("steps", "epochs", "made", "rounds"), [(10, None, 10, 3), (8, None, 8, 2), (99, 2, 8, 2)])
+def test_training_ends_after_its_steps_or_epochs(steps: int, epochs: int | None, made: int, rounds: int) -> None:
+    recipe = RECIPE.change(steps=steps, epochs=epochs, batch_size=16, patience=None)
+    trainer = training.Trainer(classifier(), examples(0, 60), recipe)  # four batches an epoch
+    documents = [trainer.epoch(number).documents for number in range(1, trainer.epochs + 1)]
+    assert (trainer.optimizer.steps, len(documents)) == (made, rounds)
+    assert trainer.done is (epochs is None)
+    found = list(training.fit(classifier(), examples(0, 60), examples(1, 9), recipe))
+    assert [epoch.epochs for epoch in found] == [rounds] * rounds
+
+
+def test_reports_come_at_their_steps_and_cover_every_batch_once() -> None:
+    reports: list[training.Report] = []
+
+    def watch(event: training.Step | training.Report) -> None:
+        if isinstance(event, training.Report):
+            reports.append(event)
+
+    recipe = RECIPE.change(steps=12, epochs=None, report_steps=3, token_dropout=0.0)
+    epochs = list(training.fit(classifier(), examples(0, 64), examples(1, 9), recipe, watch))  # four batches of 16
+    assert [report.step for report in reports] == [3, 6, 9, 12]
+    assert np.mean([report.loss for report in reports]) == pytest.approx(np.mean([epoch.loss for epoch in epochs]))
+    assert np.mean([r.accuracy for r in reports]) == pytest.approx(np.mean([epoch.accuracy for epoch in epochs]))
+
+
+def test_without_patience_no_epoch_is_the_last_one_early(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(training, "measure", lambda *_: (1.0, 0.5))
+    for patience, expected in ((2, 3), (None, 9)):
+        recipe = RECIPE.change(epochs=9, patience=patience)
+        assert len(list(training.fit(classifier(), examples(0, 20), examples(1, 9), recipe))) == expected
 
 
 @pytest.mark.parametrize("threads", [1, 2])

@@ -62,8 +62,8 @@ def add_tokens(verb: Parser) -> None:
 
 def add_recipe(verb: Parser) -> None:
     """What changes the recipe."""
-    verb.add_argument("--preset", default="default", metavar="NAME", help="a set of settings, such as fast")
-    verb.add_argument("--model", metavar="NAME", help="the network, such as lstm2 (default bilstm)")
+    verb.add_argument("--preset", default="default", metavar="NAME", help="a set of settings: default, fast, classic")
+    verb.add_argument("--model", metavar="NAME", help="the network, such as lstm2 (default: the preset's)")
     verb.add_argument("--seed", type=partial(whole, least=0), metavar="N", help="of everything random (default 0)")
     verb.add_argument("--epochs", type=whole, metavar="N", help="at most (default: by the size of the data)")
     verb.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any setting of the recipe")
@@ -98,16 +98,12 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
     """Preset, then named arguments, then ``--set`` and ``--option``; everything is checked before data is read."""
     from fenlei.auto import check_names
     from fenlei.models import ENCODERS, encoder_options
-    from fenlei.recipe import PRESETS, Recipe
+    from fenlei.recipe import Recipe, preset
 
-    if arguments.preset not in PRESETS:
-        raise argparse.ArgumentTypeError(f"unknown preset {arguments.preset!r}; the choices are {', '.join(PRESETS)}")
     named = ("model", "seed", "epochs", "tokenizer", "min_count", "max_size", "user_words", "stop_words")
-    changes = dict(PRESETS[arguments.preset]) | {
-        name: value for name in named if (value := getattr(arguments, name, None)) is not None
-    }
+    changes = {name: value for name in named if (value := getattr(arguments, name, None)) is not None}
     try:
-        recipe = Recipe().change(**changes)
+        recipe = preset(arguments.preset, **changes)
         recipe = recipe.change(**settings(arguments.set, vars(recipe), typing.get_type_hints(Recipe), "setting"))
         if recipe.model is not None:
             known, hints = encoder_options(recipe.model), typing.get_type_hints(ENCODERS[recipe.model].__init__)
