@@ -71,7 +71,7 @@ class PaddedLSTM2(LSTM2):
         super().__init__(input_size, **options)
         self.length = length
 
-    def forward(self, x: Tensor, mask: Tensor) -> Tensor:
+    def forward(self, x: Tensor, _mask: Tensor) -> Tensor:
         x = nn.functional.pad(x, (0, 0, 0, self.length - x.shape[1]))
         states = self.states(x, torch.ones(x.shape[:2], dtype=torch.bool))
         return self.dense(states[:, -1])
@@ -84,7 +84,7 @@ def no_vector(data: Data) -> None:
         ids[ids == UNK] = PAD
 
 
-def in_order(lengths: Any, recipe: Any, rng: Any) -> list[Any]:
+def in_order(lengths: Any, recipe: Any, _rng: Any) -> list[Any]:
     """Batches as the files come: one class after the other."""
     return np.split(np.arange(len(lengths)), range(recipe.batch_size, len(lengths), recipe.batch_size))
 
@@ -95,7 +95,7 @@ class Fault:
 
     settings: dict[str, Any] = field(default_factory=dict)
     encoder: Callable[..., LSTM2] | None = None
-    edit: Callable[[Data], None] = lambda data: None
+    edit: Callable[[Data], None] = lambda _: None
     shuffled: bool = True
     one_line: bool = False
 

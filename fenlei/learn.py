@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 
 import fenlei
-from fenlei import linear, pretraining, training
+from fenlei import linear, pretraining, quantizing, training
 from fenlei.auto import decide
 from fenlei.beside import Beside, Check
 from fenlei.blending import weigh
@@ -164,7 +164,7 @@ def train_branches(
     for number in range(1, recipe.branches + 1):
         if recipe.branches > 1:
             watch(Note(f"network {number} of {recipe.branches}"))
-        network = build_branch(recipe, pipeline, len(data.labels))
+        network = build_branch(full_first(recipe), pipeline, len(data.labels))
         history: list[Epoch] = []
         stopped = False
         try:
@@ -176,11 +176,18 @@ def train_branches(
             kept = f"the best of {len(history)} finished epochs is kept" if history else "finished networks are kept"
             watch(Note(f"stopped by hand: {kept}"))
         if history:
+            if recipe.learns_codes:
+                share_codes(network, data, recipe, watch)
             branches.append(network)
             histories.append(history)
         if stopped:
             break
     return branches, histories
+
+
+def full_first(recipe: Recipe) -> Recipe:
+    """The recipe of a network that codes can be learned from."""
+    return recipe.change(embedding="full", embedding_options={}) if recipe.learns_codes else recipe
 
 
 def build_branch(recipe: Recipe, pipeline: Pipeline, classes: int) -> Deep:
@@ -207,6 +214,16 @@ def train_branch(network: Deep, data: Data, recipe: Recipe, watch: Watch, histor
     for epoch in training.fit(network, data.train, data.dev, recipe, watch):
         history.append(epoch)
         watch(epoch)
+
+
+def share_codes(network: Deep, data: Data, recipe: Recipe, watch: Watch) -> None:
+    """Put shared tables with learned codes in the place of the trained ones, and say what it saves and costs."""
+    columns = data.train.encoded.columns
+    counts = {name: np.bincount(columns[name].values) for name in network.embeddings}
+    before, after = quantizing.share_tables(network, counts, recipe.embedding_options, recipe.seed)
+    accuracy = training.measure(network, data.dev, recipe)[1]
+    size = f"{after / 1e6:.2f} MB in place of {before / 1e6:.2f}"
+    watch(Note(f"codes learned: the embedding takes {size}, dev accuracy {accuracy:.4f}"))
 
 
 def join(branches: list[Deep], data: Data, recipe: Recipe, baseline: Linear | None, watch: Watch) -> Classifier:
@@ -260,8 +277,9 @@ def assemble(
 
 
 def compact(weight: torch.Tensor) -> npt.NDArray[Any]:
-    """The array to store: float16 where that loses nothing."""
-    return (weight.half() if torch.equal(weight.half().float(), weight) else weight).numpy()
+    """The array to store: float16 where that loses nothing, whole numbers as they are."""
+    halved = weight.is_floating_point() and torch.equal(weight.half().float(), weight)
+    return (weight.half() if halved else weight).numpy()
 
 
 def score(

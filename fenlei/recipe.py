@@ -90,6 +90,11 @@ class Recipe:
         if self.model is None and not self.wide:
             raise ValueError("a recipe without a model needs the wide branch")
 
+    @property
+    def learns_codes(self) -> bool:
+        """Whether the embedding is first trained in full and then shared out by learned codes."""
+        return self.embedding == "shared" and self.embedding_options.get("assignment") == "learned"
+
     def to_json(self) -> dict[str, Any]:
         """What JSON can hold."""
         return asdict(self)

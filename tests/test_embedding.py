@@ -10,7 +10,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from fenlei.layers.embedding import ASSIGNMENTS, EMBEDDINGS, PRIME, Full, LowRank, Shared, coprime, options_of
+from fenlei.layers.codes import ASSIGNMENTS, PRIME, Learned, coprime
+from fenlei.layers.embedding import EMBEDDINGS, Full, LowRank, Shared, options_of
 from fenlei.layers.graph import Graph
 from fenlei.models import build
 from fenlei.recipe import Recipe
@@ -51,9 +52,12 @@ def by_equation(embedding, one):
         return embedding.rows.weight[one]
     n, total = one - embedding.own, torch.zeros(SIZE)
     for k, table in enumerate(embedding.tables):
-        a, b = (int(each) for each in embedding.factors[:, k])
         C = table.weight[1:]
         w = 1.0 if embedding.importance is None else embedding.importance.weight[n, k]
+        if isinstance(embedding.codes, Learned):
+            total = total + w * C[int(embedding.codes.table[n, k])]
+            continue
+        a, b = (int(each) for each in embedding.codes.factors[:, k])
         total = total + w * C[(a * n + b) % PRIME % len(C)]
     return total
 
@@ -144,17 +148,17 @@ def test_rows_of_their_own_take_at_most_half():
 def test_no_two_ids_share_all_codes_by_remainder(rows, codes):
     embedding = Shared(rows, 4, ratio=0.1, codes=codes)
     ids = torch.arange(1, rows)
-    together = torch.stack([embedding._code(ids, k) for k in range(codes)], dim=1)
+    together = torch.stack([embedding.codes(ids, k) for k in range(codes)], dim=1)
     assert len(torch.unique(together, dim=0)) == rows - 1
 
 
 def test_hashed_codes_spread_evenly_and_differ_between_tables():
     embedding = Shared(20_000, 8, ratio=0.1, assignment="hash")
     ids = torch.arange(1, 20_000)
-    first, second = (embedding._code(ids, k) for k in range(2))
+    first, second = (embedding.codes(ids, k) for k in range(2))
     expected = 20_000 / (embedding.tables[0].num_embeddings - 1)
-    assert torch.bincount(first)[1:].max() < 3 * expected
-    assert torch.bincount(second)[1:].max() < 3 * expected
+    assert torch.bincount(first).max() < 3 * expected
+    assert torch.bincount(second).max() < 3 * expected
     together = len(torch.unique(torch.stack([first, second]), dim=1)[0])
     assert together > 0.97 * 20_000, "as few meet as by chance"
 
@@ -200,9 +204,9 @@ def test_small_shared_tables_learn_densely_and_large_ones_sparsely():
     [
         (Shared, {"ratio": 0.0}, "above 0 and at most 1, got 0.0"),
         (LowRank, {"ratio": 1.5}, "above 0 and at most 1, got 1.5"),
-        (Shared, {"codes": 1}, "at least 2 codes and at least 0 own rows, got 1 and 0"),
-        (Shared, {"own": -1}, "at least 2 codes and at least 0 own rows, got 2 and -1"),
-        (Shared, {"assignment": "grid"}, "unknown assignment 'grid'; the choices are remainder, hash"),
+        (Shared, {"codes": 1}, "shared needs at least 2 codes, got 1"),
+        (Shared, {"own": -1}, "the number of own rows must be 0 or more, got -1"),
+        (Shared, {"assignment": "grid"}, "unknown assignment 'grid'; the choices are remainder, hash, learned"),
     ],
 )
 def test_an_impossible_value_is_refused_with_the_value(kind, options, message):

@@ -13,6 +13,7 @@ from fenlei import linear, training
 from fenlei.auto import STREAMS_OF, VIEWS_OF
 from fenlei.bundle import Bundle
 from fenlei.learn import GOLDEN, Labelled, Note, classes_of, learn
+from fenlei.models import restore
 from fenlei.recipe import Recipe
 from fenlei.runtime import Predictor
 from fenlei.training import Epoch, Step
@@ -301,6 +302,40 @@ def test_pretraining_is_told(chinese: Sets, tiny: Recipe) -> None:
     log = Log()
     learn(*chinese, tiny.change(pretrain_epochs=1, epochs=1), log)
     assert "hidden tokens guessed: loss" in log.notes()
+
+
+LEARNED = {"embedding": "shared", "embedding_options": {"assignment": "learned", "ratio": 0.5}, "wide": False}
+
+
+def test_codes_are_learned_from_a_trained_table_and_answer_without_torch(chinese: Sets, tiny: Recipe) -> None:
+    log = Log()
+    bundle = learn(*chinese, tiny.change(**LEARNED, epochs=4), log)
+    assert "codes learned: the embedding takes 0.00 MB in place of 0.00, dev accuracy" in log.notes()
+    tables = {array.dtype for name, array in bundle.weights.items() if name.endswith("codes.table")}
+    assert tables == {np.dtype(np.uint8)}
+    predictor = Predictor(bundle)
+    arrays = training.tensors(predictor.pipeline.encode(chinese[1].texts).batch(np.arange(30)))
+    with torch.no_grad():
+        logits = restore(bundle, predictor.pipeline.stream_sizes()).eval()(arrays)
+    expected = predictor.predict_proba(chinese[1].texts)
+    np.testing.assert_allclose(torch.softmax(logits, 1).numpy(), expected, atol=1e-5)
+
+
+def test_ctrl_c_while_the_full_table_is_trained_leaves_a_shared_one(chinese: Sets, tiny: Recipe) -> None:
+    bundle = learn(*chinese, tiny.change(**LEARNED, epochs=9), Log(stop=Epoch, after=1))
+    assert bundle.model["embedding"] == "shared"
+    assert Predictor(bundle).verify() == 0.0
+    restore(bundle, Predictor(bundle).pipeline.stream_sizes())
+
+
+def test_whole_numbers_among_the_weights_are_restored_exactly(chinese: Sets, tiny: Recipe) -> None:
+    options = {"assignment": "hash", "ratio": 0.5}
+    bundle = learn(*chinese, tiny.change(embedding="shared", embedding_options=options, wide=False), Log())
+    predictor = Predictor(bundle)
+    arrays = training.tensors(predictor.pipeline.encode(chinese[1].texts).batch(np.arange(30)))
+    with torch.no_grad():
+        logits = restore(bundle, predictor.pipeline.stream_sizes()).eval()(arrays)
+    np.testing.assert_allclose(torch.softmax(logits, 1).numpy(), predictor.predict_proba(chinese[1].texts), atol=1e-5)
 
 
 def test_the_bundle_says_what_made_it(bundle: Bundle) -> None:

@@ -3,25 +3,20 @@
 from __future__ import annotations
 
 import inspect
-import itertools
 import math
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from fenlei.layers.codes import ASSIGNMENTS
 from fenlei.layers.graph import Graph
-from fenlei.ngrams import mix
-
-Ints = npt.NDArray[np.int64]
 
 SCALE = 0.1  # standard deviation of the numbers in a fresh vector
 SPARSE = 8192  # rows from which on a shared table is updated sparsely: below, a dense update is the faster one
-PRIME = 2**31 - 1
 
 
 class Embedding(nn.Module, ABC):
@@ -79,20 +74,17 @@ class LowRank(Embedding):
 class Shared(Embedding):
     """``E[id] = sum_k w_k[id] C_k[c_k(id)]``: a combination of one vector from each of several small tables ``C_k``.
 
-    ``codes`` is the number of tables. The codes follow from the id alone and are stored nowhere:
-    ``c_k(id) = ((a_k id + b_k) mod p) mod m_k`` with ``p = 2^31 - 1`` and the rows of a table ``m_k``. ``assignment``:
-
-    - "remainder": ``a_k = 1``, ``b_k = 0``, no two ``m_k`` with a common factor. No two ids have all codes in common
-      (complementary partitions, Shi et al. 2019). Of two tables one gives the row vector and one the column vector of
-      a grid in which each word has a cell of its own (LightRNN, Li et al. 2016, which learns where).
-    - "hash": ``a_k`` and ``b_k`` are random, all ``m_k`` equal (hash embeddings, Svenstrup et al. 2017). Ids may meet.
+    ``codes`` is the number of tables, None for 2 or, where they are learned, as many as ``ratio`` allows.
+    ``assignment`` says where the codes ``c_k`` come from (``fenlei.layers.codes``): "remainder", "hash", or "learned"
+    from a full table that is trained first.
 
     With ``importance`` the ``w_k`` are learned, a number an id and table (Svenstrup et al. 2017); without they are 1:
-    the sum of codewords of Shu and Nakayama 2018, who learn the codes. The first ``own`` ids keep a row of their own,
-    ``E[id] = O[id]``: of use where ids stand in the order of frequency, as a vocabulary's do.
+    the sum of codewords of Shu and Nakayama 2018. The first ``own`` ids keep a row of their own, ``E[id] = O[id]``: of
+    use where ids stand in the order of frequency, as a vocabulary's do.
 
-    ``ratio`` chooses the ``m_k``: all weights together are at most that share of the full table's. Rows of their own
-    take at most half of it; and a small table is compressed less, for ``m_1 * .. * m_K`` is at least the number of ids.
+    ``ratio`` chooses the tables' rows ``m_k``: all weights together are at most that share of the full table's. Rows of
+    their own take at most half of it; and a small table is compressed less, for ``m_1 * .. * m_K`` is at least the
+    number of ids, or there are at least 2 codes to learn.
     """
 
     def __init__(
@@ -100,7 +92,7 @@ class Shared(Embedding):
         rows: int,
         size: int,
         ratio: float = 0.1,
-        codes: int = 2,
+        codes: int | None = None,
         assignment: str = "remainder",
         importance: bool = False,
         own: int = 0,
@@ -109,39 +101,44 @@ class Shared(Embedding):
         super().__init__()
         if assignment not in ASSIGNMENTS:
             raise ValueError(f"unknown assignment {assignment!r}; the choices are {', '.join(ASSIGNMENTS)}")
-        if codes < 2 or own < 0:
-            raise ValueError(f"shared needs at least 2 codes and at least 0 own rows, got {codes} and {own}")
-        full_rows = int((_budget(rows, size, ratio) - importance * rows * codes) / size)  # that may be spent
+        if codes is not None and codes < 2:
+            raise ValueError(f"shared needs at least 2 codes, got {codes}")
+        if own < 0:
+            raise ValueError(f"the number of own rows must be 0 or more, got {own}")
+        codes = codes or 2 if importance else codes
+        weights = rows * codes if importance and codes else 0
+        full_rows = int((_budget(rows, size, ratio) - weights) / size)  # that may be spent
         self.own = min(own, max(0, full_rows // 2 - 1))  # every table also has a row for padding
         self.rows = _table(self.own + 1, size, scale) if self.own else None
-        self.importance = _table(rows - self.own, codes, 0.0, mean=1.0) if importance else None
-        spent = codes + (self.own + 1 if self.own else 0)
-        sizes, factors = _assign(assignment, codes, full_rows - spent, rows - self.own)
+        spent = self.own + 1 if self.own else 0
+        self.codes = ASSIGNMENTS[assignment](rows - self.own, full_rows - spent, size, codes)
+        count = len(self.codes.sizes)
+        self.importance = _table(rows - self.own, count, 0.0, mean=1.0) if importance else None
         self.tables: Sequence[nn.Embedding] = nn.ModuleList(  # type: ignore[assignment]
-            _table(m + 1, size, scale / math.sqrt(codes), sparse=m >= SPARSE) for m in sizes
+            _table(m + 1, size, scale / math.sqrt(count), sparse=m >= SPARSE) for m in self.codes.sizes
         )
-        self.factors = nn.Buffer(torch.from_numpy(factors))
 
     def forward(self, ids: Tensor) -> Tensor:
         """The sum over the tables; all others are number 0 to the shared ids, and row 0 of every table is zero."""
         number = (ids - self.own).clamp(min=0)
-        parts = [table(self._code(number, k)) for k, table in enumerate(self.tables)]
+        shared = number > 0
+        parts = [table(torch.where(shared, self.codes(number, k) + 1, 0)) for k, table in enumerate(self.tables)]
         if self.importance is not None:
             weights = self.importance(number)
             parts = [weights[..., k, None] * part for k, part in enumerate(parts)]
         if self.rows is not None:
-            parts.append(self.rows(torch.where(number > 0, 0, ids)))
+            parts.append(self.rows(torch.where(shared, 0, ids)))
         return sum(parts[1:], parts[0])
 
     def nodes(self, graph: Graph, ids: str) -> str:
         """The same in ONNX."""
-        zero = graph.constant(np.array(0))
+        zero, one = graph.constant(np.array(0)), graph.constant(np.array(1))
         number = graph.add("Max", graph.add("Sub", ids, graph.constant(np.array(self.own))), zero)
         shared = graph.add("Greater", number, zero)
         parts = []
         for k, table in enumerate(self.tables):
-            code = graph.add("Where", shared, self._code_nodes(graph, number, k), zero)
-            parts.append(_gather(graph, table, code))
+            row = graph.add("Add", self.codes.nodes(graph, number, k), one)
+            parts.append(_gather(graph, table, graph.add("Where", shared, row, zero)))
         if self.importance is not None:
             weights = _gather(graph, self.importance, number)
             columns = [graph.add("Gather", weights, graph.constant(np.array([k])), axis=-1) for k in range(len(parts))]
@@ -149,56 +146,6 @@ class Shared(Embedding):
         if self.rows is not None:
             parts.append(_gather(graph, self.rows, graph.add("Where", shared, zero, ids)))
         return graph.add("Sum", *parts)
-
-    def _code(self, number: Tensor, k: int) -> Tensor:
-        """The row of table ``k`` for each number: ``1 + c_k``, and 0 for number 0."""
-        a, b = self.factors[:, k]
-        return torch.where(number > 0, (a * number + b) % PRIME % self._m(k) + 1, 0)
-
-    def _code_nodes(self, graph: Graph, number: str, k: int) -> str:
-        """``1 + c_k`` in ONNX."""
-        a, b = (graph.constant(each.numpy()) for each in self.factors[:, k])
-        scattered = graph.add("Mod", graph.add("Add", graph.add("Mul", number, a), b), graph.constant(np.array(PRIME)))
-        code = graph.add("Mod", scattered, graph.constant(np.array(self._m(k))))
-        return graph.add("Add", code, graph.constant(np.array(1)))
-
-    def _m(self, k: int) -> int:
-        return self.tables[k].num_embeddings - 1
-
-
-def coprime(count: int, total: int) -> list[int]:
-    """``count`` numbers, no two with a common factor, nearly equal and as large as a sum of ``total`` allows."""
-    for top in range(total // count + 4 * count, 0, -1):
-        found: list[int] = []
-        candidates = itertools.chain(range(top, 1, -1), itertools.repeat(1))
-        while len(found) < count:
-            number = next(candidates)
-            if all(math.gcd(number, each) == 1 for each in found):
-                found.append(number)
-        if sum(found) <= total:
-            break
-    return found
-
-
-def _remainder(codes: int, total: int) -> tuple[list[int], Ints]:
-    return coprime(codes, total), np.array([[1] * codes, [0] * codes])
-
-
-def _hash(codes: int, total: int) -> tuple[list[int], Ints]:
-    random = mix(np.arange(2 * codes, dtype=np.uint64)) % np.uint64(PRIME - 1)
-    return [total // codes] * codes, random.astype(np.int64).reshape(2, codes) + 1
-
-
-# By name: from the number of tables and of their rows together to the sizes ``m_k`` and the factors ``a, b (2, K)``.
-ASSIGNMENTS: dict[str, Callable[[int, int], tuple[list[int], Ints]]] = {"remainder": _remainder, "hash": _hash}
-
-
-def _assign(name: str, codes: int, total: int, ids: int) -> tuple[list[int], Ints]:
-    """Sizes and factors for tables of ``total`` rows together, or more where they have fewer cells than ``ids``."""
-    total = max(total, codes)
-    while math.prod(ASSIGNMENTS[name](codes, total)[0]) < ids:
-        total += 1
-    return ASSIGNMENTS[name](codes, total)
 
 
 def _budget(rows: int, size: int, ratio: float) -> float:

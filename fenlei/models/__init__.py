@@ -8,6 +8,7 @@ from functools import partial
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import torch
 
 from fenlei.bundle import Bundle
@@ -72,7 +73,7 @@ def build(
 
 def restore(bundle: Bundle, stream_sizes: Mapping[str, int]) -> Classifier:
     """The classifier whose weights a bundle holds; ``stream_sizes`` are those of the bundle's pipeline."""
-    weights = {name: torch.from_numpy(array.astype(np.float32)) for name, array in bundle.weights.items()}
+    weights = {name: _tensor(array) for name, array in bundle.weights.items()}
     wide = WideTable(weights["wide.weight"], weights["wide.bias"]) if "wide.weight" in weights else None
     branches = [
         build(
@@ -89,6 +90,11 @@ def restore(bundle: Bundle, stream_sizes: Mapping[str, int]) -> Classifier:
     classifier = Classifier(branches, wide)
     classifier.load_state_dict(weights)
     return classifier
+
+
+def _tensor(array: npt.NDArray[Any]) -> torch.Tensor:
+    """Weights in float32, whole numbers as they are."""
+    return torch.from_numpy(array.astype(np.float32) if array.dtype.kind == "f" else array)
 
 
 def _only_known(names: Iterable[str], known: Mapping[str, Any], owner: str) -> None:
