@@ -1,7 +1,8 @@
 """Every network alone, without the linear model beside it, on held-out documents of five sets.
 
-Usage: python benchmarks/networks.py --data FOLDER [--sets trec,imdb] [--networks bilstm,han] [--seeds 0,1,2] [--jobs 2]
+Usage: python benchmarks/networks.py --data FOLDER [--sets trec,imdb] [--networks 'bilstm;han'] [--seeds 0,1,2] [--jobs 2]
 
+With ``--compression`` the bidirectional LSTM with each kind of embedding in its stead, on titles.
 A run that stands in the results already is not repeated, so that the benchmark can be broken off and goes on where it
 was. A further seed is run only where the first took under ``--longest`` seconds. Every run has one thread; with
 ``--jobs 2`` two of them share the machine. Prints a table a set and writes JSON.
@@ -32,6 +33,7 @@ SETS: dict[str, int | None] = {  # and of how many documents, where not of all
     "imdb": 2500,
     "zh_long": None,
 }
+RESULTS = Path("benchmarks/results")
 NETWORKS: dict[str, dict[str, Any]] = {
     "rnn": {"model": "rnn"},
     "lstm": {"model": "lstm"},
@@ -44,6 +46,20 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "rcnn": {"model": "rcnn"},
     "han": {"model": "han"},
 }
+COMPRESSED: dict[str, dict[str, Any]] = {
+    "full": {},
+    **{
+        f"{name} 1/{divisor}": {"embedding": kind, "embedding_options": {"ratio": 1 / divisor, **options}}
+        for divisor in (10, 40)
+        for name, kind, options in (
+            ("lowrank", "lowrank", {}),
+            ("shared, remainder", "shared", {}),
+            ("shared, hash, importance", "shared", {"assignment": "hash", "importance": True}),
+            ("shared, learned", "shared", {"assignment": "learned"}),
+        )
+    },
+}
+ALL = NETWORKS | COMPRESSED
 Run = dict[str, Any]
 
 
@@ -51,7 +67,7 @@ def measure(data: Path, name: str, network: str, seed: int) -> Run:
     """One training with the default recipe but for the network, scored on dev by the runtime."""
     train, dev = map(labelled, split(data, name, SETS[name]))
     began = time.perf_counter()
-    bundle = learn(train, dev, Recipe(seed=seed, wide=False).change(**NETWORKS[network]), lambda _: None)
+    bundle = learn(train, dev, Recipe(seed=seed, wide=False).change(**ALL[network]), lambda _: None)
     seconds = time.perf_counter() - began
     epochs = bundle.scores["epochs"][0]
     predictor = Predictor(bundle)
@@ -69,6 +85,7 @@ def measure(data: Path, name: str, network: str, seed: int) -> Run:
         "epochs": len(epochs),
         "training_speed": round(statistics.mean(epoch["documents_per_second"] for epoch in epochs)),
         "answering_speed": round(len(dev.texts) / (time.perf_counter() - began)),
+        "embedding_megabytes": sum(v.nbytes for k, v in bundle.weights.items() if ".embeddings." in k) / 1e6,
         "megabytes": round(sum(map(len, bundle.files().values())) / 1e6, 1),
     }
 
@@ -109,9 +126,10 @@ def table(runs: list[Run]) -> str:
         if not inside:
             continue
         lines += [f"\n{name}, {inside[0]['train']:,} training documents\n"]
-        lines += ["| network | accuracy | macro-F1 | parameters | training | trains | answers | bundle |"]
-        lines += ["|---|---|---|---|---|---|---|---|"]
-        for network in NETWORKS:
+        embedding = ["embedding"] if "embedding_megabytes" in inside[0] else []
+        heads = ["network", "accuracy", "macro-F1", "parameters", "training", "trains", "answers", *embedding, "bundle"]
+        lines += ["| " + " | ".join(heads) + " |", "|" + "---|" * len(heads)]
+        for network in ALL:
             if found := [run for run in inside if run["network"] == network]:
                 lines.append(row(network, found))
     return "\n".join(lines)
@@ -123,6 +141,8 @@ def row(network: str, found: list[Run]) -> str:
     spread = f" ± {statistics.stdev(run['accuracy'] for run in found):.4f}" if len(found) > 1 else ", one seed"
     cells = [network, f"{mean['accuracy']:.4f}{spread}", f"{mean['macro_f1']:.4f}", f"{mean['parameters'] / 1e6:.2f} M"]
     cells += [f"{mean['seconds']:.0f} s", f"{mean['training_speed']:,.0f}/s", f"{mean['answering_speed']:,.0f}/s"]
+    if "embedding_megabytes" in mean:
+        cells.append(f"{mean['embedding_megabytes']:.2f} MB")
     return "| " + " | ".join([*cells, f"{mean['megabytes']:.0f} MB"]) + " |"
 
 
@@ -134,8 +154,12 @@ def main() -> None:
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--longest", type=float, default=300.0)
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/networks.json"))
+    parser.add_argument("--compression", action="store_true", help="embeddings in the place of networks, on titles")
+    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
+    if arguments.compression:
+        arguments.sets, arguments.networks = "thucnews_titles", ";".join(COMPRESSED)
+    arguments.out = arguments.out or RESULTS / ("compression.json" if arguments.compression else "networks.json")
     runs = json.loads(arguments.out.read_text(encoding="utf-8")) if arguments.out.exists() else []
     run_all(arguments, runs)
     print(table(runs))
