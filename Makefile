@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check slow bench clean
+.PHONY: demo test check slow bench bench-networks bench-tutorial pictures clean
 
 .venv/demo.done: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -38,6 +38,17 @@ SETS ?= trec,sst2,zh_topics,clinc150
 
 bench: .venv/bench.done
 	$(BIN)/python benchmarks/accuracy.py --data $(DATA) --sets $(SETS)
+
+# Every network alone, embeddings compressed, the tutorial's faults, the pictures of docs/networks.md. Hours, but for the last.
+bench-networks: .venv/dev.done
+	$(BIN)/python benchmarks/networks.py --data $(DATA)
+	$(BIN)/python benchmarks/networks.py --data $(DATA) --compression
+
+bench-tutorial: .venv/dev.done
+	$(BIN)/python benchmarks/tutorial.py --data $(DATA)
+
+pictures: .venv/dev.done
+	$(BIN)/python benchmarks/pictures.py
 
 slow: .venv/dev.done
 	$(BIN)/python -m pytest -m slow

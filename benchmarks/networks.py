@@ -1,6 +1,6 @@
 """Every network alone, without the linear model beside it, on held-out documents of five sets.
 
-Usage: python benchmarks/networks.py --data FOLDER [--sets trec,imdb] [--networks 'bilstm;han'] [--seeds 0,1,2] [--jobs 2]
+Usage: python benchmarks/networks.py --data FOLDER [--sets trec,imdb] [--networks 'bilstm;han'] [--seeds 0,1] [--jobs 2]
 
 With ``--compression`` the bidirectional LSTM with each kind of embedding in its stead, on titles.
 A run that stands in the results already is not repeated, so that the benchmark can be broken off and goes on where it

@@ -21,14 +21,20 @@ import fenlei
 from fenlei.bundle.folder import NAMES
 from fenlei.cli import VERBS, main, parser
 from fenlei.corpus import ledger
+from fenlei.layers.codes import ASSIGNMENTS
+from fenlei.layers.embedding import EMBEDDINGS
+from fenlei.models import ENCODERS
 from fenlei.recipe import PRESETS
 
 if TYPE_CHECKING:
     from fenlei.learn import Labelled
 
 ROOT = Path(__file__).resolve().parent.parent
-PAGES = ("README.md", "README.zh.md", "CHANGELOG.md", "docs/guide.md", "docs/formats.md", "docs/design.md")
-RUN = ("README.md", "docs/guide.md")  # the Chinese page has the same blocks, the others have none
+PAGES = (
+    *("README.md", "README.zh.md", "CHANGELOG.md"),
+    *("docs/guide.md", "docs/tutorial.md", "docs/networks.md", "docs/formats.md", "docs/design.md"),
+)
+RUN = ("README.md", "docs/guide.md", "docs/tutorial.md")  # the Chinese page has the same blocks, the others have none
 # What a command line begins with -> why it is not run here.
 SKIPPED = {
     "python3 -m venv ": "the tests already run in an environment",
@@ -186,6 +192,14 @@ def test_the_guide_knows_presets_and_kinds_of_the_ledger() -> None:
     guide = page("docs/guide.md")
     assert [name for name in PRESETS if f"`{name}`" not in guide] == []
     assert [kind for kind in ledger.MEANING if f"`{kind}`" not in guide] == []
+
+
+def test_every_network_and_embedding_has_its_section_with_a_picture() -> None:
+    networks = page("docs/networks.md")
+    sections = dict(re.findall(r"^## (.+?)\n(.*?)(?=^## |\Z)", networks, re.MULTILINE | re.DOTALL))
+    assert [name for name in ENCODERS if f"](pictures/{name}.svg)" not in sections.get(name, "")] == []
+    assert [name for name in EMBEDDINGS if f"| `{name}`" not in sections["Embeddings"]] == []
+    assert [name for name in ASSIGNMENTS if f"assignment `{name}`" not in sections["Embeddings"]] == []
 
 
 def test_formats_lists_the_files_of_a_bundle() -> None:

@@ -13,7 +13,7 @@ from fenlei import linear, training
 from fenlei.auto import STREAMS_OF, VIEWS_OF
 from fenlei.bundle import Bundle
 from fenlei.learn import GOLDEN, Labelled, Note, classes_of, learn
-from fenlei.models import restore
+from fenlei.models import ENCODERS, restore
 from fenlei.recipe import Recipe
 from fenlei.runtime import Predictor
 from fenlei.training import Epoch, Step
@@ -302,6 +302,20 @@ def test_pretraining_is_told(chinese: Sets, tiny: Recipe) -> None:
     log = Log()
     learn(*chinese, tiny.change(pretrain_epochs=1, epochs=1), log)
     assert "hidden tokens guessed: loss" in log.notes()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", ENCODERS)
+def test_every_network_reads_documents_of_20000_words_and_of_one(name: str, tiny: Recipe) -> None:
+    long = "球队 赢 了 比赛 。 " * 5000
+    texts = ["球队 赢 了", "股票 跌 了", "球队", "股票"] * 4 + [long, long.replace("球队", "股票"), "。"]
+    labels = ["体育", "财经"] * 9 + ["体育"]
+    options = {"filters": 4} if name in ("textcnn", "rcnn") else {"hidden_size": 4}
+    recipe = tiny.change(model=name, options=options, wide=False, epochs=1, tokenizer="spaces", max_length=25_000)
+    predictor = Predictor(quick(texts, labels, recipe))
+    alone = np.concatenate([predictor.predict_proba([text]) for text in (long, "球队", "。", "")])
+    np.testing.assert_array_equal(alone, predictor.predict_proba([long, "球队", "。", ""]))
+    assert predictor.pipeline.encode([long]).shortened == 0
 
 
 LEARNED = {"embedding": "shared", "embedding_options": {"assignment": "learned", "ratio": 0.5}, "wide": False}

@@ -272,6 +272,19 @@ def test_the_gradient_of_an_rnn_vanishes_and_that_of_an_lstm_lasts() -> None:
     assert lasting[LSTM] > 1e-2
 
 
+def test_the_gradient_of_an_lstm_is_that_at_its_cell_state() -> None:
+    """Behind the last step: ``d loss / d c_T = target * o_T * (1 - tanh(c_T)^2)``."""
+    with no_torch_random():
+        encoder = LSTM(3, 4).double()
+        x, target = torch.randn(1, 6, 3, dtype=torch.float64), torch.randn(4, dtype=torch.float64)
+    watched = Watched(encoder.recurrent)
+    (layer,) = watched.layers("", watched(x, torch.tensor([6]))[0, -1] @ target)
+    o, c = layer.values["o"][-1], layer.values["c"][-1]
+    assert layer.gradient is not None
+    expected = np.linalg.norm(target.numpy() * o * (1 - np.tanh(c) ** 2))
+    assert layer.gradient[-1] == pytest.approx(expected, rel=1e-10)
+
+
 @pytest.mark.parametrize("name", RECURRENT)
 def test_gradients_reach_every_step(name: str, make: Make) -> None:
     found = trace(make(name), TEXT, gradients=True)
@@ -284,7 +297,7 @@ def test_gradients_reach_every_step(name: str, make: Make) -> None:
 
 
 def test_the_gradient_is_that_of_the_cross_entropy_at_the_predicted_label(make: Make) -> None:
-    bundle = make("lstm")
+    bundle = make("gru")
     predictor = Predictor(bundle)
     arrays = {key: torch.from_numpy(array) for key, array in predictor.pipeline([TEXT]).items()}
     branch = restore(bundle, predictor.pipeline.stream_sizes()).double().eval().branches[0]

@@ -24,6 +24,7 @@ class Cell(nn.Module, ABC):
 
     parts: ClassVar[tuple[str, ...]]  # the letters that have weights, in the order in which torch stacks them
     letters: ClassVar[tuple[str, ...]]  # what a step computes, in the order in which it does
+    memory: ClassVar[str] = "h"  # what a step remembers the earlier ones by
 
     def __init__(self, input_size: int, hidden_size: int) -> None:
         super().__init__()
@@ -44,8 +45,8 @@ class Cell(nn.Module, ABC):
     def scan(self, x: Tensor) -> list[State]:
         """Read ``x (B, T, D)`` from its first step to its last; returns what each step computed.
 
-        The tensors hang together: ``torch.autograd.grad(loss, [each["h"] for each in steps])`` is how much each step
-        still contributes to a loss behind the last one.
+        The tensors hang together: ``torch.autograd.grad(loss, [each[cell.memory] for each in steps])`` is how much each
+        step still contributes to a loss behind the last one.
         """
         state, steps = self.start(x), []
         for x_t in x.unbind(1):
@@ -97,6 +98,7 @@ class LSTMCell(Cell):
 
     parts = ("i", "f", "g", "o")
     letters = ("i", "f", "g", "o", "c", "h")
+    memory = "c"
 
     def step(self, x: Tensor, before: State) -> State:
         """One word: ``x (B, D)`` to the gates, the candidate, ``c`` and ``h``."""

@@ -38,8 +38,10 @@ LEGEND = "heat maps: hidden units from left to right, orange above zero, blue be
 def svg(heading: Sequence[str], found: Iterable[Section]) -> str:
     """The lines of ``heading`` and all sections, one under the other, as one SVG document."""
     parts: list[str] = []
+    found = list(found)
     y, right = EDGE, 640
-    for number, line in enumerate([*heading, LEGEND]):
+    legend = [LEGEND] if any(column.values.ndim == 2 for section in found for column in section.columns) else []
+    for number, line in enumerate([*heading, *legend]):
         y += 20
         parts.append(_text(EDGE, y, line, "h" if number else "t"))
     for section in found:

@@ -94,7 +94,9 @@ def compared(traces: Sequence[tuple[str, Trace]]) -> Section:
             for layer in _top(name, found)
             if layer.gradient is not None
         ]
-    return _section(reference, "norm of d loss / d h at each step, log scale", "tokens", columns)
+    return _section(
+        reference, "norm of d loss / d h (of an LSTM: d loss / d c) at each step, log scale", "tokens", columns
+    )
 
 
 def _top(name: str, found: Trace) -> list[Layer]:

@@ -41,7 +41,8 @@ class Layer:
     """One way of a recurrent layer over ``"tokens"`` or ``"sentences"``: what each step computed, in the text's order.
 
     ``values`` are ``(S, H)`` by the letters of ``fenlei.layers.cells``. ``gradient (S,)``, where it was asked for, is
-    the norm of ``d loss / d h_t``: the loss is the cross-entropy of this network alone at the predicted label.
+    the norm of ``d loss / d h_t``, for an LSTM of ``d loss / d c_t``, the memory that error flows back through: the
+    loss is the cross-entropy of this network alone at the predicted label.
     """
 
     name: str
@@ -185,7 +186,8 @@ class Watched(nn.Module):
         for way, (cell, scan) in enumerate(zip(self.cells, self.scans, strict=True)):
             found = {letter: self._flat(way, [step[letter] for step in scan]) for letter in cell.letters}
             titled = name if len(self.cells) == 1 else f"{name} {('forward', 'backward')[way]}"
-            gradient = None if loss is None else np.linalg.norm(self._flat(way, _gradients(loss, scan)), axis=1)
+            memories = [step[cell.memory] for step in scan]
+            gradient = None if loss is None else np.linalg.norm(self._flat(way, _gradients(loss, memories)), axis=1)
             yield Layer(titled.strip(), over, found, gradient)
 
     def _flat(self, way: int, steps: list[Tensor]) -> Floats:
@@ -259,11 +261,10 @@ def _answer(model: Classifier, arrays: Mapping[str, npt.NDArray[Any]]) -> Floats
     return torch.softmax(model(tensors)[0], dim=0).detach().numpy()
 
 
-def _gradients(loss: Tensor, scan: list[State]) -> list[Tensor]:
-    """``d loss / d h_t`` for each step, through all later steps; zeros where a step reaches no output."""
-    outputs = [step["h"] for step in scan]
-    found = torch.autograd.grad(loss, outputs, retain_graph=True, allow_unused=True)
-    return [torch.zeros_like(h) if each is None else each for h, each in zip(outputs, found, strict=True)]
+def _gradients(loss: Tensor, memories: list[Tensor]) -> list[Tensor]:
+    """``d loss / d memory`` at each step, through all later steps; zeros where a step reaches no output."""
+    found = torch.autograd.grad(loss, memories, retain_graph=True, allow_unused=True)
+    return [torch.zeros_like(one) if each is None else each for one, each in zip(memories, found, strict=True)]
 
 
 def _title(name: str) -> str:
