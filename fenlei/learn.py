@@ -80,11 +80,7 @@ def learn(train: Labelled, dev: Labelled, recipe: Recipe, watch: Watch, ledger: 
         watch(Note(f"{data.train.encoded.shortened:,} texts are longer than {recipe.max_length} tokens and were cut"))
     with training.deterministic(recipe), linear.unfinished_fits(), Beside(partial(fit_linear, data, pipeline)) as fit:
         branches, histories = train_branches(data, pipeline, recipe, watch) if recipe.model else ([], [])
-        if not fit.done():
-            watch(Note("the linear model is still being fitted"))
-        baseline = fit.result()
-        if baseline is not None:
-            watch(Note(_found(baseline)))
+        baseline = wait_for(fit, bool(branches), watch)
         model = join(branches, data, recipe, baseline, watch)
         if model.wide is None:
             pipeline = replace(pipeline, wide=None)
@@ -147,9 +143,21 @@ def fit_linear(data: Data, pipeline: Pipeline, check: Check) -> Linear | None:
     )
 
 
-def _found(fitted: Linear) -> str:
-    found = f"dev accuracy {fitted.dev_accuracy:.4f}, {fitted.seconds:.0f} s"
-    return f"linear model (TF-IDF + SVM, C={fitted.cost}): {found}"
+def wait_for(fit: Beside[Linear | None], trained: bool, watch: Watch) -> Linear | None:
+    """The baseline, as soon as it is there. Ctrl-C ends the waiting, not the run, where a network is ``trained``."""
+    if not fit.done():
+        watch(Note("the linear model is still being fitted"))
+    try:
+        fitted = fit.result()
+    except KeyboardInterrupt:
+        if not trained:
+            raise
+        watch(Note("stopped by hand: there is no linear model"))
+        return None
+    if fitted is not None:
+        found = f"dev accuracy {fitted.dev_accuracy:.4f}, {fitted.seconds:.0f} s"
+        watch(Note(f"linear model (TF-IDF + SVM, C={fitted.cost}): {found}"))
+    return fitted
 
 
 def train_branches(

@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 import torch
 from sklearn.cluster import KMeans
+from threadpoolctl import threadpool_limits
 from torch import nn
 
 from fenlei.layers.codes import Learned
@@ -61,7 +62,8 @@ def _k_means(vectors: Floats, weights: Floats, size: int, seed: int) -> Floats:
     machine = KMeans(different, init="random", n_init=1, max_iter=ROUNDS, random_state=seed)
     centres = np.zeros((size, vectors.shape[1]), np.float32)
     if different:
-        centres[:different] = machine.fit(vectors, sample_weight=weights).cluster_centers_
+        with threadpool_limits(1):  # several threads add up in any order
+            centres[:different] = machine.fit(vectors, sample_weight=weights).cluster_centers_
     return centres
 
 

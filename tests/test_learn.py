@@ -298,6 +298,22 @@ def test_ctrl_c_in_a_later_network_keeps_the_finished_ones(
         np.testing.assert_array_equal(array, bundle.weights[name])
 
 
+def test_ctrl_c_while_the_linear_model_is_waited_for_keeps_the_network(
+    chinese: Sets, tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def interrupted(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(linear, "fit", interrupted)
+    log = Log()
+    bundle = learn(*chinese, tiny, log)
+    assert "stopped by hand: there is no linear model" in log.notes()
+    assert (bundle.model["branches"], bundle.scores["linear"]) == (1, None)
+    assert Predictor(bundle).verify() == 0.0
+    with pytest.raises(KeyboardInterrupt):
+        learn(*chinese, tiny.change(model=None, options={}), Log())
+
+
 def test_pretraining_is_told(chinese: Sets, tiny: Recipe) -> None:
     log = Log()
     learn(*chinese, tiny.change(pretrain_epochs=1, epochs=1), log)

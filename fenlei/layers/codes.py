@@ -5,7 +5,6 @@ from __future__ import annotations
 import itertools
 import math
 from abc import ABC, abstractmethod
-from typing import ClassVar
 
 import numpy as np
 import numpy.typing as npt
@@ -28,7 +27,6 @@ class Codes(nn.Module, ABC):
     is the number of tables, ``sizes`` holds what each has without padding's row, ``m_k``.
     """
 
-    learned: ClassVar[bool] = False  # from a full table, see ``fenlei.quantizing``
     sizes: list[int]
 
     @abstractmethod
@@ -110,7 +108,6 @@ class Learned(Codes):
     ``codes`` is left open, there are as many as the budget holds, at least 2.
     """
 
-    learned = True
     table: Tensor
 
     def __init__(self, ids: int, rows: int, size: int, codes: int | None) -> None:
