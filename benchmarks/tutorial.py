@@ -100,6 +100,7 @@ class Fault:
     one_line: bool = False
 
 
+BRIEF = {"steps": 300}  # ten epochs: with hundreds of them the order of the files matters little
 LONG = {"max_length": 100, "steps": 3000}
 FAULTS = {
     "mended": Fault(),
@@ -108,6 +109,8 @@ FAULTS = {
     "unknown words as -1": Fault(edit=no_vector),
     "vocabulary as large as one line": Fault(one_line=True),
     "not shuffled": Fault(shuffled=False),
+    "mended, 300 steps": Fault(BRIEF),
+    "not shuffled, 300 steps": Fault(BRIEF, shuffled=False),
     "mended, 100 words": Fault(LONG),
     "last step off the padding, 100 words": Fault(LONG, lambda size, **rest: PaddedLSTM2(size, 100, **rest)),
     "mended, the whole text": Fault({"max_length": 1024, "steps": 3000}),
