@@ -27,10 +27,11 @@ from fenlei.models.bilstm import BiLSTM
 from fenlei.models.lstm import LSTM
 from fenlei.models.rnn import RNN
 from fenlei.runtime import Predictor
+from fenlei.screen import legible, shortened, width
 from fenlei.trace import Column, Section, compared, lines, page, sections, svg, trace
 from fenlei.trace.picture import MOST_STEPS, MOST_UNITS, grouped
 from fenlei.trace.sections import GATES
-from fenlei.trace.table import BAR, bar, legible, shortened, width
+from fenlei.trace.table import BAR, bar
 from fenlei.trace.watch import Watched, Watcher, tokens_of
 
 if TYPE_CHECKING:

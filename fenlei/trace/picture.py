@@ -7,8 +7,8 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 
+from fenlei.screen import legible, shortened
 from fenlei.trace.sections import Column, Section
-from fenlei.trace.table import legible, shortened
 from fenlei.trace.watch import Floats
 
 MOST_STEPS = 100  # rows drawn of a section

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import unicodedata
 from collections.abc import Iterator
 
+from fenlei.screen import legible, shortened, width
 from fenlei.trace.sections import Column, Section
 
 LABEL = 16  # columns of the terminal for a step's label, at most
@@ -46,34 +46,3 @@ def bar(length: float) -> str:
     """A length from 0 to 1 in eighths of a block, ``BAR`` columns wide."""
     eighths = round(length * BAR * 8)
     return (EIGHTHS[8] * (eighths // 8) + EIGHTHS[eighths % 8].strip()).ljust(BAR)
-
-
-def width(text: str) -> int:
-    """Columns of a terminal: two for a Chinese character, none for a combining mark."""
-    return sum(0 if unicodedata.combining(each) else 2 if _is_wide(each) else 1 for each in text)
-
-
-def _is_wide(letter: str) -> bool:
-    return unicodedata.east_asian_width(letter) in "WF"
-
-
-def shortened(text: str, room: int) -> str:
-    """As much as fits into so many columns, with an ellipsis where something is missing."""
-    if width(text) <= room:
-        return text
-    kept = ""
-    for letter in text:
-        if width(kept + letter) >= room:
-            break
-        kept += letter
-    return kept + "…"
-
-
-def legible(text: str) -> str:
-    """What a terminal or XML could take for a command, and what shows as nothing, as Python would write it."""
-    return "".join(
-        each.encode("unicode_escape").decode() if unicodedata.category(each) in _UNSEEN else each for each in text
-    )
-
-
-_UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
