@@ -28,6 +28,10 @@ class Beside(Generic[T]):
         if self._stop.is_set():
             raise CancelledError
 
+    def stop(self) -> None:
+        """From now on ``check`` raises: the work ends as soon as it can."""
+        self._stop.set()
+
     def done(self) -> bool:
         """Whether ``result`` need not wait."""
         return self._future.done()
@@ -42,5 +46,5 @@ class Beside(Generic[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._stop.set()
+        self.stop()
         self._pool.shutdown()

@@ -73,6 +73,9 @@ def learn(train: Labelled, dev: Labelled, recipe: Recipe, watch: Watch, ledger: 
     recipe = decide(train.texts, recipe, lambda sentence: watch(Note(sentence)))
     pipeline = build_pipeline(train.texts, recipe, len(labels))
     watch(Note(f"vocabulary: {len(pipeline.vocab.tokens):,} tokens" + _sizes(pipeline)))
+    if recipe.model and not pipeline.vocab.tokens:
+        many = f"no token was seen {recipe.min_count} times: to the network all texts look the same"
+        watch(Note(f"{many}; try --min-count 1"))
     if recipe.wide and pipeline.wide is None:
         watch(Note(f"no linear model: {len(labels):,} classes are more than {linear.MOST_CLASSES:,}"))
     data = encode(train, dev, labels, pipeline)
@@ -144,15 +147,22 @@ def fit_linear(data: Data, pipeline: Pipeline, check: Check) -> Linear | None:
 
 
 def wait_for(fit: Beside[Linear | None], trained: bool, watch: Watch) -> Linear | None:
-    """The baseline, as soon as it is there. Ctrl-C ends the waiting, not the run, where a network is ``trained``."""
-    if not fit.done():
-        watch(Note("the linear model is still being fitted"))
+    """The baseline, as soon as it is there.
+
+    Where a network is ``trained``, neither Ctrl-C nor a fit that fails ends the run: there is no linear model then.
+    """
     try:
+        if not fit.done():
+            watch(Note("the linear model is still being fitted" if trained else "fitting the linear model"))
         fitted = fit.result()
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, MemoryError, ValueError) as error:
         if not trained:
             raise
-        watch(Note("stopped by hand: there is no linear model"))
+        fit.stop()
+        by_hand = isinstance(error, KeyboardInterrupt)
+        watch(
+            Note(f"{'stopped by hand' if by_hand else error}: there is no linear model, once the fit at work has ended")
+        )
         return None
     if fitted is not None:
         found = f"dev accuracy {fitted.dev_accuracy:.4f}, {fitted.seconds:.0f} s"
@@ -172,7 +182,9 @@ def train_branches(
     for number in range(1, recipe.branches + 1):
         if recipe.branches > 1:
             watch(Note(f"network {number} of {recipe.branches}"))
-        network = build_branch(full_first(recipe), pipeline, len(data.labels))
+        network = build_branch(recipe, pipeline, len(data.labels))  # what is wrong with its options is found here
+        if recipe.learns_codes:
+            network = build_branch(full_first(recipe), pipeline, len(data.labels))
         history: list[Epoch] = []
         stopped = False
         try:
@@ -185,7 +197,7 @@ def train_branches(
             watch(Note(f"stopped by hand: {kept}"))
         if history:
             if recipe.learns_codes:
-                share_codes(network, data, recipe, watch)
+                stopped = share_codes(network, data, recipe, watch) or stopped
             branches.append(network)
             histories.append(history)
         if stopped:
@@ -224,14 +236,25 @@ def train_branch(network: Deep, data: Data, recipe: Recipe, watch: Watch, histor
         watch(epoch)
 
 
-def share_codes(network: Deep, data: Data, recipe: Recipe, watch: Watch) -> None:
-    """Put shared tables with learned codes in the place of the trained ones, and say what it saves and costs."""
-    columns = data.train.encoded.columns
+def share_codes(network: Deep, data: Data, recipe: Recipe, watch: Watch) -> bool:
+    """Put shared tables with learned codes in the place of the trained ones; returns whether Ctrl-C came meanwhile.
+
+    Without its codes the network would be lost, so the first Ctrl-C has to wait.
+    """
+    columns, stopped = data.train.encoded.columns, False
     counts = {name: np.bincount(columns[name].values) for name in network.embeddings}
-    before, after = quantizing.share_tables(network, counts, recipe.embedding_options, recipe.seed)
+    watch(Note("finding codes for the embedding"))
+    with Beside(lambda _: quantizing.share_tables(network, counts, recipe.embedding_options, recipe.seed)) as finding:
+        try:
+            before, after = finding.result()
+        except KeyboardInterrupt:
+            stopped = True
+            watch(Note("stopped by hand: the codes have to be found first"))
+            before, after = finding.result()
     accuracy = training.measure(network, data.dev, recipe)[1]
-    size = f"{after / 1e6:.2f} MB in place of {before / 1e6:.2f}"
+    size = f"{after / 1e3:,.1f} kB in place of {before / 1e3:,.1f}"
     watch(Note(f"codes learned: the embedding takes {size}, dev accuracy {accuracy:.4f}"))
+    return stopped
 
 
 def join(branches: list[Deep], data: Data, recipe: Recipe, baseline: Linear | None, watch: Watch) -> Classifier:

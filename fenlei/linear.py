@@ -98,6 +98,7 @@ def _fit_one(
     bias = np.full(classes, -1.0, np.float32)
     present = np.unique(targets)
     if len(present) == 2:
+        check()
         low, high = present
         weight[:, high], bias[high] = _against_rest(x, targets == high, cost, share, weights)
         weight[:, low], bias[low] = -weight[:, high], -bias[high]

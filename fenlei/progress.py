@@ -26,9 +26,16 @@ class Progress:
         """One event."""
         if isinstance(event, Step):
             self._step(event)
-        elif not (isinstance(event, Epoch) and event.epochs > MANY and not event.best):
+        elif not (isinstance(event, Epoch) and self._passed_over(event)):
             self._close()
             print(line(event), file=self._stream, flush=True)
+
+    def _passed_over(self, epoch: Epoch) -> bool:
+        """Of many epochs only the best so far are told; that is said once."""
+        if epoch.epochs > MANY and epoch.number == 1:
+            self._close()
+            print(f"{epoch.epochs} epochs: those that were the best so far are told", file=self._stream)
+        return epoch.epochs > MANY and not epoch.best
 
     def _step(self, step: Step) -> None:
         if self._quiet:

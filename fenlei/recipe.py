@@ -148,11 +148,13 @@ PRESETS: dict[str, Mapping[str, Any]] = {
 def preset(name: str, **settings: Any) -> Recipe:
     """The recipe of a preset with some settings changed; an unknown preset or setting is a ``ValueError``.
 
-    Another network than the preset's starts with its own options.
+    ``options`` are laid over the preset's; another network than the preset's starts with its own.
     """
     if name not in PRESETS:
         raise ValueError(f"unknown preset {name!r}; the choices are {', '.join(PRESETS)}")
     chosen = dict(PRESETS[name])
     if settings.get("model", chosen.get("model")) != chosen.get("model"):
         chosen.pop("options", None)
+    elif "options" in settings:
+        settings["options"] = {**chosen.get("options", {}), **settings["options"]}
     return Recipe().change(**chosen | settings)

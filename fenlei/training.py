@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -88,7 +89,7 @@ def fit(model: Deep, train: Examples, dev: Examples, recipe: Recipe, watch: Watc
     kept: dict[str, Tensor] = {}
     waited = 0
     try:
-        for number in range(1, trainer.epochs + 1):
+        for number in itertools.count(1):
             began = time.perf_counter()
             seen = trainer.epoch(number)
             seconds = time.perf_counter() - began
@@ -99,8 +100,8 @@ def fit(model: Deep, train: Examples, dev: Examples, recipe: Recipe, watch: Watc
             else:
                 waited += 1
             found = (seen.loss, seen.accuracy, dev_loss, dev_accuracy)
-            yield Epoch(number, trainer.epochs, *found, seconds, seen.documents / seconds, better)
-            if trainer.done or (recipe.patience is not None and waited >= recipe.patience):
+            yield Epoch(number, max(number, trainer.epochs), *found, seconds, seen.documents / seconds, better)
+            if trainer.ends(number) or (recipe.patience is not None and waited >= recipe.patience):
                 return
     finally:
         if kept:
@@ -139,9 +140,9 @@ class Trainer:
         self.model, self.train, self.recipe, self.watch = model, train, recipe, watch
         self.rng = np.random.default_rng(recipe.seed)
         an_epoch = len(make_batches(train.encoded.sizes, recipe, np.random.default_rng(recipe.seed)))
-        limits = [recipe.steps, recipe.epochs and recipe.epochs * an_epoch]
-        self.steps = min([limit for limit in limits if limit is not None], default=an_epoch)
-        self.epochs = math.ceil(self.steps / an_epoch)
+        self.most_epochs = recipe.epochs or (math.inf if recipe.steps else 1)
+        self.steps = int(min(recipe.steps or math.inf, self.most_epochs * an_epoch))
+        self.epochs = math.ceil(self.steps / an_epoch)  # about: other orders can make other numbers of batches
         self.optimizer = Optimizer(model, recipe, self.steps)
         self.recent = Meter()
 
@@ -157,14 +158,18 @@ class Trainer:
                 last = time.perf_counter()
                 total = len(self.train.encoded)
                 self.watch(Step(number, self.epochs, seen.documents, total, seen.loss, seen.accuracy))
-            if self.done:
+            if self.out_of_steps:
                 break
         return seen
 
     @property
-    def done(self) -> bool:
-        """Whether no step is left."""
+    def out_of_steps(self) -> bool:
+        """Whether the recipe's steps are made."""
         return self.recipe.steps is not None and self.optimizer.steps >= self.recipe.steps
+
+    def ends(self, epoch: int) -> bool:
+        """Whether this epoch is the last one."""
+        return self.out_of_steps or epoch >= self.most_epochs
 
     def step(self, rows: Ints) -> tuple[float, int, int]:
         """Learn one batch: its mean loss, how many documents were right, how many there were."""
@@ -177,11 +182,11 @@ class Trainer:
         return float(loss.detach()), int((logits.detach().argmax(1) == targets).sum()), len(rows)
 
     def _report(self, loss: float, right: int, documents: int) -> None:
-        """A line every ``recipe.report_steps`` batches."""
+        """A line every ``recipe.report_steps`` batches, and one at the last."""
         if self.watch is None or not self.recipe.report_steps:
             return
         self.recent.add(loss, right, documents)
-        if self.optimizer.steps % self.recipe.report_steps == 0:
+        if self.optimizer.steps % self.recipe.report_steps == 0 or self.out_of_steps:
             self.watch(Report(self.optimizer.steps, self.recent.loss, self.recent.accuracy))
             self.recent = Meter()
 

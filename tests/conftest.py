@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from fenlei.recipe import Recipe
 
 # Before torch is imported: the tests themselves run side by side.
-os.environ["OMP_NUM_THREADS"] = "1"
+os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
 settings.register_profile("fenlei", deadline=None)  # the first jieba call reads its dictionary; machines are busy
 settings.load_profile("fenlei")
 

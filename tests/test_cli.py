@@ -213,8 +213,9 @@ def test_the_classic_preset_is_the_tutorials_system(run: Run, tmp_path: Path, da
 
 def test_another_network_in_the_classic_preset_has_its_own_options(run: Run, tmp_path: Path, data: Path) -> None:
     call = ("train", data / "train.tsv", "--dev", data / "dev.tsv", "--out", tmp_path / "B", "--preset", "classic")
-    result = run(*call, "--model", "bilstm", "--min-count", "1", "--set", "steps=2")
-    assert result.status == 0, result.err
+    for asked_for in (("--model", "bilstm"), ("--set", "model=bilstm")):
+        result = run(*call, *asked_for, "--min-count", "1", "--set", "steps=2")
+        assert result.status == 0, result.err
 
 
 def test_test_repeats_the_accuracy_of_train_exactly(run: Run, tmp_path: Path, data: Path) -> None:

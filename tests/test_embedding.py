@@ -25,6 +25,7 @@ CHOICES = [
     *(
         (Shared, {"ratio": 0.3, "codes": codes, "assignment": assignment, "importance": importance, "own": own})
         for codes, assignment, importance, own in itertools.product((2, 3), ASSIGNMENTS, (False, True), (0, 9))
+        if not (importance and assignment == "learned")
     ),
 ]
 every_choice = pytest.mark.parametrize(("kind", "options"), CHOICES, ids=str)
@@ -205,6 +206,9 @@ def test_small_shared_tables_learn_densely_and_large_ones_sparsely():
         (Shared, {"ratio": 0.0}, "above 0 and at most 1, got 0.0"),
         (LowRank, {"ratio": 1.5}, "above 0 and at most 1, got 1.5"),
         (Shared, {"codes": 1}, "shared needs at least 2 codes, got 1"),
+        (Shared, {"codes": "4"}, "shared needs at least 2 codes, got '4'"),
+        (Shared, {"ratio": "0.1"}, "above 0 and at most 1, got '0.1'"),
+        (Shared, {"assignment": "learned", "importance": True}, "importance is for codes by arithmetic"),
         (Shared, {"own": -1}, "the number of own rows must be 0 or more, got -1"),
         (Shared, {"assignment": "grid"}, "unknown assignment 'grid'; the choices are remainder, hash, learned"),
     ],

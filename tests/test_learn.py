@@ -2,6 +2,10 @@ from __future__ import annotations
 
 import json
 import re
+import signal
+import threading
+import time
+from collections.abc import Callable
 from pathlib import Path
 
 import numpy as np
@@ -9,7 +13,7 @@ import pytest
 import torch
 
 from fenlei import learn as module
-from fenlei import linear, training
+from fenlei import linear, quantizing, training
 from fenlei.auto import STREAMS_OF, VIEWS_OF
 from fenlei.bundle import Bundle
 from fenlei.learn import GOLDEN, Labelled, Note, classes_of, learn
@@ -298,20 +302,57 @@ def test_ctrl_c_in_a_later_network_keeps_the_finished_ones(
         np.testing.assert_array_equal(array, bundle.weights[name])
 
 
+def interrupt() -> None:
+    """Ctrl-C, as the system gives it: to the main thread."""
+    signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+
+
+WAITING = ("the linear model is still being fitted", "fitting the linear model")
+
+
+def fitting_until_stopped(*_: object, check: Callable[[], None], **__: object) -> None:
+    while True:
+        check()
+        time.sleep(0.001)
+
+
 def test_ctrl_c_while_the_linear_model_is_waited_for_keeps_the_network(
     chinese: Sets, tiny: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def interrupted(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+    class Impatient(Log):
+        def __call__(self, event: Note | Step | Epoch) -> None:
+            super().__call__(event)
+            if isinstance(event, Note) and event.sentence in WAITING:
+                threading.Timer(0.2, interrupt).start()
 
-    monkeypatch.setattr(linear, "fit", interrupted)
-    log = Log()
+    monkeypatch.setattr(linear, "fit", fitting_until_stopped)
+    log = Impatient()
     bundle = learn(*chinese, tiny, log)
     assert "stopped by hand: there is no linear model" in log.notes()
     assert (bundle.model["branches"], bundle.scores["linear"]) == (1, None)
     assert Predictor(bundle).verify() == 0.0
     with pytest.raises(KeyboardInterrupt):
+        learn(*chinese, tiny.change(model=None, options={}), Impatient())
+
+
+def test_a_linear_fit_that_fails_keeps_the_network(
+    chinese: Sets, tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise MemoryError("too many n-grams")
+
+    monkeypatch.setattr(linear, "fit", fail)
+    log = Log()
+    assert learn(*chinese, tiny, log).scores["linear"] is None
+    assert "too many n-grams: there is no linear model" in log.notes()
+    with pytest.raises(MemoryError):
         learn(*chinese, tiny.change(model=None, options={}), Log())
+
+
+def test_a_vocabulary_of_nothing_is_told(chinese: Sets, tiny: Recipe) -> None:
+    log = Log()
+    learn(*chinese, tiny.change(min_count=10_000, streams=()), log)
+    assert "no token was seen 10000 times: to the network all texts look the same; try --min-count 1" in log.notes()
 
 
 def test_pretraining_is_told(chinese: Sets, tiny: Recipe) -> None:
@@ -340,7 +381,9 @@ LEARNED = {"embedding": "shared", "embedding_options": {"assignment": "learned",
 def test_codes_are_learned_from_a_trained_table_and_answer_without_torch(chinese: Sets, tiny: Recipe) -> None:
     log = Log()
     bundle = learn(*chinese, tiny.change(**LEARNED, epochs=4), log)
-    assert "codes learned: the embedding takes 0.00 MB in place of 0.00, dev accuracy" in log.notes()
+    assert re.search(
+        r"codes learned: the embedding takes \d+\.\d kB in place of \d+\.\d, dev accuracy 0\.", log.notes()
+    )
     tables = {array.dtype for name, array in bundle.weights.items() if name.endswith("codes.table")}
     assert tables == {np.dtype(np.uint8)}
     predictor = Predictor(bundle)
@@ -356,6 +399,37 @@ def test_ctrl_c_while_the_full_table_is_trained_leaves_a_shared_one(chinese: Set
     assert bundle.model["embedding"] == "shared"
     assert Predictor(bundle).verify() == 0.0
     restore(bundle, Predictor(bundle).pipeline.stream_sizes())
+
+
+def test_ctrl_c_while_codes_are_found_waits_for_them(
+    chinese: Sets, tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    share_tables = quantizing.share_tables
+
+    def slow(*arguments: object) -> tuple[int, int]:
+        time.sleep(0.5)  # by then the main thread waits
+        interrupt()
+        time.sleep(0.1)
+        return share_tables(*arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(quantizing, "share_tables", slow)
+    log = Log()
+    bundle = learn(*chinese, tiny.change(**LEARNED, branches=2), log)
+    assert "stopped by hand: the codes have to be found first" in log.notes()
+    assert bundle.model["branches"] == 1
+    assert Predictor(bundle).verify() == 0.0
+
+
+@pytest.mark.parametrize(
+    "options", [{"ratoi": 0.1}, {"codes": 1}, {"codes": "4"}, {"ratio": 2}, {"importance": True}], ids=str
+)
+def test_wrong_options_of_learned_codes_are_refused_before_training(
+    options: dict[str, object], chinese: Sets, tiny: Recipe
+) -> None:
+    log = Log()
+    with pytest.raises(ValueError, match=next(iter(options)).rstrip("s")):
+        learn(*chinese, tiny.change(**LEARNED | {"embedding_options": {"assignment": "learned", **options}}), log)
+    assert log.epochs() == []
 
 
 def test_whole_numbers_among_the_weights_are_restored_exactly(chinese: Sets, tiny: Recipe) -> None:

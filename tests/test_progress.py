@@ -100,7 +100,9 @@ def test_of_many_epochs_the_best_are_told() -> None:
     with Progress(stream) as progress:
         for number, best in ((1, True), (2, False), (3, True)):
             progress.show(replace(epoch(number, best), epochs=MANY + 1))
-    assert [text.split()[1] for text in stream.getvalue().splitlines()] == ["1/51", "3/51"]
+    said, *told = stream.getvalue().splitlines()
+    assert said == "51 epochs: those that were the best so far are told"
+    assert [text.split()[1] for text in told] == ["1/51", "3/51"]
 
 
 @given(st.floats(0, 1e6))

@@ -91,6 +91,21 @@ def test_the_bytes_are_the_ratios_share_and_used(ratio: float) -> None:
         assert all(int(table.codes.table[:, k].max()) < m for k, m in enumerate(table.codes.sizes))
 
 
+@pytest.mark.parametrize("ratio", [0.1, 0.025])
+@pytest.mark.parametrize(("rows", "size"), [(3000, 128), (5000, 64), (40_000, 128), (300_000, 128)])
+def test_the_ratio_is_kept_from_a_few_thousand_rows_on(rows: int, size: int, ratio: float) -> None:
+    embedding = Shared(rows, size, ratio=ratio, assignment="learned")
+    numbers = sum(parameter.numel() for parameter in embedding.parameters())
+    assert isinstance(embedding.codes, Learned)
+    spent = (2 * numbers + embedding.codes.table.numel()) / (2 * rows * size)
+    assert spent <= ratio or len(embedding.codes.sizes) == 2
+
+
+def test_more_codes_than_fit_are_as_many_as_fit() -> None:
+    asked, fitting = (Shared(3000, 128, assignment="learned", codes=codes).codes.sizes for codes in (300, None))
+    assert 2 <= len(asked) <= len(fitting) + 3
+
+
 def test_asked_for_codes_are_the_number_of_tables() -> None:
     embedding = Shared(50_000, 32, ratio=0.1, assignment="learned", codes=3)
     assert embedding.codes.sizes == [256] * 3

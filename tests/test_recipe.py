@@ -107,5 +107,7 @@ def test_a_preset_takes_further_settings_and_another_network_its_own_options() -
     other = preset("classic", model="bilstm")
     assert (other.options, other.steps) == ({}, 10_000)
     assert preset("classic", model="bilstm", options={"hidden_size": 3}).options == {"hidden_size": 3}
+    over = preset("classic", options={"hidden_size": 3}).options
+    assert over == {**PRESETS["classic"]["options"], "hidden_size": 3}
     with pytest.raises(ValueError, match="unknown preset 'huge'; the choices are default, fast, classic"):
         preset("huge")

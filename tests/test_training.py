@@ -161,7 +161,7 @@ def test_training_ends_after_its_steps_or_epochs(steps: int, epochs: int | None,
     trainer = training.Trainer(classifier(), examples(0, 60), recipe)  # four batches an epoch
     documents = [trainer.epoch(number).documents for number in range(1, trainer.epochs + 1)]
     assert (trainer.optimizer.steps, len(documents)) == (made, rounds)
-    assert trainer.done is (epochs is None)
+    assert trainer.out_of_steps is (epochs is None)
     found = list(training.fit(classifier(), examples(0, 60), examples(1, 9), recipe))
     assert [epoch.epochs for epoch in found] == [rounds] * rounds
 
@@ -173,11 +173,24 @@ def test_reports_come_at_their_steps_and_cover_every_batch_once() -> None:
         if isinstance(event, training.Report):
             reports.append(event)
 
-    recipe = RECIPE.change(steps=12, epochs=None, report_steps=3, token_dropout=0.0)
+    recipe = RECIPE.change(steps=14, epochs=None, report_steps=3, token_dropout=0.0, patience=None)
     epochs = list(training.fit(classifier(), examples(0, 64), examples(1, 9), recipe, watch))  # four batches of 16
-    assert [report.step for report in reports] == [3, 6, 9, 12]
-    assert np.mean([report.loss for report in reports]) == pytest.approx(np.mean([epoch.loss for epoch in epochs]))
-    assert np.mean([r.accuracy for r in reports]) == pytest.approx(np.mean([epoch.accuracy for epoch in epochs]))
+    assert [report.step for report in reports] == [3, 6, 9, 12, 14]
+    shares, parts = np.array([3, 3, 3, 3, 2]) / 14, np.array([4, 4, 4, 2]) / 14
+    assert shares @ [report.loss for report in reports] == pytest.approx(parts @ [epoch.loss for epoch in epochs])
+    assert shares @ [r.accuracy for r in reports] == pytest.approx(parts @ [epoch.accuracy for epoch in epochs])
+
+
+def test_all_steps_are_made_whatever_the_batches_of_an_epoch_come_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    def batches(lengths: np.ndarray, recipe: Recipe, rng: np.random.Generator) -> list[np.ndarray]:
+        counts.append(4 if not counts else 3)  # the first count is what the estimate is made of
+        return np.array_split(np.arange(len(lengths)), counts[-1])
+
+    counts: list[int] = []
+    monkeypatch.setattr(training, "make_batches", batches)
+    recipe = RECIPE.change(steps=16, epochs=None, patience=None)
+    epochs = list(training.fit(classifier(), examples(0, 60), examples(1, 9), recipe))
+    assert [(epoch.number, epoch.epochs) for epoch in epochs] == [(1, 4), (2, 4), (3, 4), (4, 4), (5, 5), (6, 6)]
 
 
 def test_without_patience_no_epoch_is_the_last_one_early(monkeypatch: pytest.MonkeyPatch) -> None:

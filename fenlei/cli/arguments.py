@@ -103,8 +103,8 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
     named = ("model", "seed", "epochs", "tokenizer", "min_count", "max_size", "user_words", "stop_words")
     changes = {name: value for name in named if (value := getattr(arguments, name, None)) is not None}
     try:
+        changes |= settings(arguments.set, vars(Recipe()), typing.get_type_hints(Recipe), "setting")
         recipe = preset(arguments.preset, **changes)
-        recipe = recipe.change(**settings(arguments.set, vars(recipe), typing.get_type_hints(Recipe), "setting"))
         if recipe.model is not None:
             known, hints = encoder_options(recipe.model), typing.get_type_hints(ENCODERS[recipe.model].__init__)
             options = settings(arguments.option, known, hints, f"{recipe.model} option")

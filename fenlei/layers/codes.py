@@ -105,21 +105,29 @@ class Learned(Codes):
     """A table of codes, a byte each, found by ``fenlei.quantizing``; until then they are random.
 
     Shu and Nakayama 2018. A byte counts as half a number of the budget, for the tables are stored in float16. Where
-    ``codes`` is left open, there are as many as the budget holds, at least 2.
+    ``codes`` is left open, there are as many as the budget holds; asked for, at most so many. At least there are 2, of
+    16 codewords each, so that a table of a few hundred rows takes more than its share.
     """
 
     table: Tensor
 
     def __init__(self, ids: int, rows: int, size: int, codes: int | None) -> None:
         super().__init__(ids, rows, size, codes)
-        a_code = ids / (2 * size)  # in rows
-        m = 2 ** round(math.log2(max(1.0, a_code)))  # as many bytes for the codewords as for the codes
-        m = min(MOST_CODEWORDS, max(FEWEST_CODEWORDS, m))
-        count = codes or max(2, math.ceil(rows / (a_code + m + 1)))
-        m = min(MOST_CODEWORDS, max(min(FEWEST_CODEWORDS, ids), int(rows / count - a_code) - 1))
-        self.sizes = [m] * count
+        self.sizes = self._sizes(ids, rows, size, codes)
+        m, count = self.sizes[0], len(self.sizes)
         random = mix(np.arange(ids * count, dtype=np.uint64)) % np.uint64(m)
         self.table = nn.Buffer(torch.from_numpy(random.astype(np.uint8).reshape(ids, count)))
+
+    @staticmethod
+    def _sizes(ids: int, rows: int, size: int, codes: int | None) -> list[int]:
+        """About as many bytes for the codewords as for the codes, and as many of both as there is room for."""
+        a_code, fewest = ids / (2 * size), min(FEWEST_CODEWORDS, ids)  # a code of every id takes so many rows
+        m = min(MOST_CODEWORDS, max(fewest, round(a_code)))
+        count = codes or math.ceil(rows / (a_code + m + 1))
+        while count > 2 and rows / count - a_code - 1 < fewest:
+            count -= 1
+        count = max(2, count)
+        return [min(MOST_CODEWORDS, max(fewest, int(rows / count - a_code) - 1))] * count
 
     def forward(self, number: Tensor, k: int) -> Tensor:
         """A lookup."""

@@ -84,7 +84,7 @@ class Shared(Embedding):
 
     ``ratio`` chooses the tables' rows ``m_k``: all weights together are at most that share of the full table's. Rows of
     their own take at most half of it; and a small table is compressed less, for ``m_1 * .. * m_K`` is at least the
-    number of ids, or there are at least 2 codes to learn.
+    number of ids, and learned codes are at least 2 of 16 codewords.
     """
 
     def __init__(
@@ -101,10 +101,12 @@ class Shared(Embedding):
         super().__init__()
         if assignment not in ASSIGNMENTS:
             raise ValueError(f"unknown assignment {assignment!r}; the choices are {', '.join(ASSIGNMENTS)}")
-        if codes is not None and codes < 2:
-            raise ValueError(f"shared needs at least 2 codes, got {codes}")
-        if own < 0:
-            raise ValueError(f"the number of own rows must be 0 or more, got {own}")
+        if codes is not None and (type(codes) is not int or codes < 2):
+            raise ValueError(f"shared needs at least 2 codes, got {codes!r}")
+        if type(own) is not int or own < 0:
+            raise ValueError(f"the number of own rows must be 0 or more, got {own!r}")
+        if importance and assignment == "learned":
+            raise ValueError("importance is for codes by arithmetic: learned ones already say what a word is made of")
         codes = codes or 2 if importance else codes
         weights = rows * codes if importance and codes else 0
         full_rows = int((_budget(rows, size, ratio) - weights) / size)  # that may be spent
@@ -150,8 +152,8 @@ class Shared(Embedding):
 
 def _budget(rows: int, size: int, ratio: float) -> float:
     """Numbers that ``ratio`` of a full table has."""
-    if not 0 < ratio <= 1:
-        raise ValueError(f"ratio is the share of the full table's size, above 0 and at most 1, got {ratio}")
+    if not isinstance(ratio, int | float) or not 0 < ratio <= 1:
+        raise ValueError(f"ratio is the share of the full table's size, above 0 and at most 1, got {ratio!r}")
     return ratio * rows * size
 
 

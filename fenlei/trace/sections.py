@@ -82,6 +82,8 @@ def _counted(found: Trace, network: Network, named: str) -> Iterator[Section]:
 def compared(traces: Sequence[tuple[str, Trace]]) -> Section:
     """The gradients of several named traces of one text, side by side: the last layer over tokens of each.
 
+    Each as a share of its own largest: sizes at different memories of different networks say nothing of one another.
+
     ValueError for a network without a recurrence, and for one that cuts the text otherwise than the first does.
     """
     columns = []
@@ -90,12 +92,19 @@ def compared(traces: Sequence[tuple[str, Trace]]) -> Section:
         if found.tokens != reference.tokens:
             raise ValueError(f"{name} cuts the text into other tokens than {first}: train both with one --tokenizer")
         columns += [
-            Column(f"{found.model} {layer.name.removeprefix('words').strip()}".rstrip(), layer.gradient, "gradient")
+            Column(
+                f"{found.model} {layer.name.removeprefix('words').strip()}".rstrip(),
+                layer.gradient / (layer.gradient.max() or 1.0),
+                "gradient",
+            )
             for layer in _top(name, found)
             if layer.gradient is not None
         ]
     return _section(
-        reference, "norm of d loss / d h (of an LSTM: d loss / d c) at each step, log scale", "tokens", columns
+        reference,
+        "norm of d loss / d h (LSTM: d loss / d c) at each step, as a share of its largest, log scale",
+        "tokens",
+        columns,
     )
 
 
