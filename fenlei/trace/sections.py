@@ -102,7 +102,7 @@ def compared(traces: Sequence[tuple[str, Trace]]) -> Section:
         ]
     return _section(
         reference,
-        "norm of d loss / d h (LSTM: d loss / d c) at each step, as a share of its largest, log scale",
+        "|d loss / d h| (LSTM: d loss / d c) at each step, share of the largest, log",
         "tokens",
         columns,
     )
