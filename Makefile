@@ -47,6 +47,7 @@ bench: .venv/bench.done
 bench-networks: .venv/dev.done
 	$(BIN)/python benchmarks/networks.py --data $(DATA)
 	$(BIN)/python benchmarks/networks.py --data $(DATA) --compression
+	$(BIN)/python benchmarks/networks.py --data $(DATA) --speed
 
 bench-tutorial: .venv/dev.done
 	$(BIN)/python benchmarks/tutorial.py --data $(DATA)

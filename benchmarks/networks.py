@@ -2,7 +2,8 @@
 
 Usage: python benchmarks/networks.py --data FOLDER [--sets trec,imdb] [--networks 'bilstm;han'] [--seeds 0,1] [--jobs 2]
 
-With ``--compression`` the bidirectional LSTM with each kind of embedding in its stead, on titles.
+With ``--compression`` the bidirectional LSTM with each kind of embedding in its stead, on titles. With ``--speed`` only how
+many titles a second each network learns and answers, over one epoch of 20,000: the machine should do nothing else.
 A run that stands in the results already is not repeated, so that the benchmark can be broken off and goes on where it
 was. A further seed is run only where the first took under ``--longest`` seconds. Every run has one thread; with
 ``--jobs 2`` two of them share the machine. Prints a table a set and writes JSON.
@@ -34,6 +35,7 @@ SETS: dict[str, int | None] = {  # and of how many documents, where not of all
     "zh_long": None,
 }
 RESULTS = Path("benchmarks/results")
+SPEED_ROWS = 20_000
 NETWORKS: dict[str, dict[str, Any]] = {
     "rnn": {"model": "rnn"},
     "lstm": {"model": "lstm"},
@@ -88,6 +90,28 @@ def measure(data: Path, name: str, network: str, seed: int) -> Run:
         "embedding_megabytes": sum(v.nbytes for k, v in bundle.weights.items() if ".embeddings." in k) / 1e6,
         "megabytes": round(sum(map(len, bundle.files().values())) / 1e6, 1),
     }
+
+
+def speed(data: Path, network: str) -> Run:
+    """Documents a second on one thread, in training and by the runtime."""
+    train, dev = map(labelled, split(data, "thucnews_titles", SPEED_ROWS))
+    bundle = learn(train, dev, Recipe(wide=False, epochs=1).change(**NETWORKS[network]), lambda _: None)
+    predictor = Predictor(bundle)
+    began = time.perf_counter()
+    predictor.predict(dev.texts)
+    answering = len(dev.texts) / (time.perf_counter() - began)
+    training = bundle.scores["epochs"][0][0]["documents_per_second"]
+    return {"network": network, "trains": round(training), "answers": round(answering)}
+
+
+def speeds(arguments: argparse.Namespace) -> None:
+    """A row a network, one after the other."""
+    print("| network | trains | answers |\n|---|---|---|")
+    runs = []
+    for network in arguments.networks.split(";"):
+        runs.append(speed(arguments.data, network))
+        print(f"| {network} | {runs[-1]['trains']:,}/s | {runs[-1]['answers']:,}/s |", flush=True)
+    arguments.out.write_text(json.dumps(runs, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
 
 
 def labelled(side: list[Any]) -> Labelled:
@@ -155,11 +179,16 @@ def main() -> None:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--longest", type=float, default=300.0)
     parser.add_argument("--compression", action="store_true", help="embeddings in the place of networks, on titles")
+    parser.add_argument("--speed", action="store_true", help="titles a second, nothing else")
     parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
     if arguments.compression:
         arguments.sets, arguments.networks = "thucnews_titles", ";".join(COMPRESSED)
-    arguments.out = arguments.out or RESULTS / ("compression.json" if arguments.compression else "networks.json")
+    kind = "speed" if arguments.speed else "compression" if arguments.compression else "networks"
+    arguments.out = arguments.out or RESULTS / f"{kind}.json"
+    if arguments.speed:
+        speeds(arguments)
+        return
     runs = json.loads(arguments.out.read_text(encoding="utf-8")) if arguments.out.exists() else []
     run_all(arguments, runs)
     print(table(runs))
