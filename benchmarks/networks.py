@@ -2,8 +2,8 @@
 
 Usage: python benchmarks/networks.py --data FOLDER [--sets trec,imdb] [--networks 'bilstm;han'] [--seeds 0,1] [--jobs 2]
 
-With ``--compression`` the bidirectional LSTM with each kind of embedding in its stead, on titles. With ``--speed`` only how
-many titles a second each network learns and answers, over one epoch of 20,000: the machine should do nothing else.
+With ``--compression`` the bidirectional LSTM with each kind of embedding in its stead, on titles. With ``--speed`` only
+how many titles a second each network learns and answers, over one epoch of 20,000: on a machine that does nothing else.
 A run that stands in the results already is not repeated, so that the benchmark can be broken off and goes on where it
 was. A further seed is run only where the first took under ``--longest`` seconds. Every run has one thread; with
 ``--jobs 2`` two of them share the machine. Prints a table a set and writes JSON.
