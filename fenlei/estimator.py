@@ -284,5 +284,5 @@ def log(event: Note | Step | Report | Epoch) -> None:
     if isinstance(event, Note):
         logger.info("%s", event.sentence)
     elif isinstance(event, Epoch):
-        rest = f"loss {event.loss:.4f}, dev accuracy {event.dev_accuracy:.4f}, {event.seconds:.1f} s"
+        rest = f"loss {event.loss:.4f}, dev {event.measure} {event.dev_accuracy:.4f}, {event.seconds:.1f} s"
         logger.info("epoch %d of %d: %s", event.number, event.epochs, rest)
