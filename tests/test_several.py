@@ -14,6 +14,7 @@ from fenlei import TextClassifier
 from fenlei.bundle import Bundle
 from fenlei.cli import main
 from fenlei.decisions import Rule
+from fenlei.estimator import is_matrix
 from fenlei.learn import Labelled, learn
 from fenlei.models import restore
 from fenlei.recipe import Recipe
@@ -141,6 +142,13 @@ def test_the_estimator_answers_in_the_form_it_was_given(form: str) -> None:
         assert found.tolist() == [[1, 0, 1], [0, 0, 1]]
         assert classifier.score(DEV.texts, as_matrix(DEV.sets, names).astype(int)) > 0.8
     assert classifier.predict_proba(DEV.texts).shape == (80, 3)
+
+
+def test_rows_of_0_and_1_are_a_matrix_and_labels_are_not() -> None:
+    for rows in ([[0, 1], [1, 0]], [np.array([0, 1]), np.array([1, 1])], np.array([[0, 1], [1, 1]])):
+        assert is_matrix(rows)
+    for rows in ([[0, 1], [1]], [["0", "1"], ["1", "0"]], [{0, 1}, {1, 0}], [[0], [1]], [0, 1], np.array([[0], [1]])):
+        assert not is_matrix(rows)
 
 
 def test_a_matrix_of_other_numbers_is_refused() -> None:
