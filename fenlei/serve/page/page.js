@@ -35,7 +35,6 @@ const STRINGS = {
     "answer.below": "No class reaches its threshold.",
     "answer.several": "A text may have several classes; ✓ marks those that reach their threshold.",
     "answer.passes": "reaches its threshold",
-    "answer.spoken": "{label}: {share}",
     "bars.all": "Show all {n}",
     "bars.fewer": "Show fewer",
     "why.title": "What spoke for {label}",
@@ -135,7 +134,6 @@ const STRINGS = {
     "answer.below": "没有类别达到其阈值。",
     "answer.several": "一段文本可以有多个类别；✓ 表示达到其阈值。",
     "answer.passes": "达到其阈值",
-    "answer.spoken": "{label}：{share}",
     "bars.all": "显示全部 {n} 类",
     "bars.fewer": "收起",
     "why.title": "为什么是 {label}",
@@ -449,7 +447,7 @@ async function classify(wanted) {
   asking.text.abort();
   const text = $("text").value;
   if (!text.trim()) return forget();
-  if (!state.info) return undefined;
+  if (!state.info) return load(chosenModel());
   const { signal } = (asking.text = new AbortController());
   busy(true);
   try {
@@ -877,6 +875,11 @@ async function carry(event, name) {
 
 // ---- the model ---------------------------------------------------------------------------------------------------
 
+/** The model that the address names, as in ?model=news. */
+function chosenModel() {
+  return new URLSearchParams(location.search).get("model");
+}
+
 async function load(model) {
   asking.info.abort();
   const { signal } = (asking.info = new AbortController());
@@ -1046,7 +1049,7 @@ function onToken(event) {
   event.preventDefault();
   keep("sessionStorage", "fenlei.token", $("token").value.trim());
   $("token").value = "";
-  load(state.info?.model);
+  load(state.info?.model ?? chosenModel());
 }
 
 const HANDS = {
@@ -1080,4 +1083,4 @@ for (const [id, hands] of Object.entries(HANDS)) {
 }
 for (const name of ["dragover", "dragleave", "drop"]) document.addEventListener(name, onDrag);
 speakIn(firstLanguage());
-load(new URLSearchParams(location.search).get("model"));
+load(chosenModel());
