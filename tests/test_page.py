@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import io
 import itertools
 import json
+import os
 import re
 import shutil
+import subprocess
+import sys
 import threading
 import tomllib
 from collections.abc import Callable, Iterator
@@ -17,14 +21,20 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qs, urlsplit
 
+import numpy as np
 import pytest
 
 import fenlei
+from fenlei.cli import main
 from fenlei.cli.writers import FORMULA, Row, write_csv
 from fenlei.explain.drawing import FAINTEST, SHADES
+from fenlei.runtime import Predictor
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Request
+
+    from fenlei.bundle import Bundle
+    from fenlei.learn import Labelled
 
 ROOT = Path(__file__).resolve().parent.parent
 FOLDER = Path(fenlei.__file__).parent / "serve" / "page"
@@ -408,10 +418,11 @@ def opened(browser: Browser, site: Site) -> Iterator[Open]:
     visits: list[Visit] = []
 
     def call(locale: str = "en-GB", query: str = "", ready: str = "#about dt >> nth=0", **options: Any) -> Visit:
+        url = options.pop("url", site.url)
         context = browser.new_context(locale=locale, **{"reduced_motion": "reduce", **options})
         context.set_default_timeout(10_000)
-        visits.append(Visit(context.new_page(), site.url))
-        visits[-1].page.goto(site.url + query)
+        visits.append(Visit(context.new_page(), url))
+        visits[-1].page.goto(url + query)
         visits[-1].page.locator(ready).wait_for()
         return visits[-1]
 
@@ -709,7 +720,7 @@ def test_a_long_text_is_answered_though_its_words_are_not_weighed(opened: Open, 
 
 @pytest.mark.slow
 def test_a_server_with_a_token(opened: Open, site: Site) -> None:
-    site.token = "open sesame"
+    site.token = "open-sesame"
     visit = opened(ready="#door")
     visit.expected = ["401"]
     page = visit.page
@@ -717,7 +728,7 @@ def test_a_server_with_a_token(opened: Open, site: Site) -> None:
     page.keyboard.type("wrong")  # the field has the focus
     page.keyboard.press("Enter")
     page.get_by_role("alert").get_by_text("did not accept this token").wait_for()
-    page.get_by_label("Token of this server").fill("open sesame")
+    page.get_by_label("Token of this server").fill("open-sesame")
     page.get_by_role("button", name="Continue").click()
     page.locator("#about dt >> nth=0").wait_for()
     assert page.locator("#door").is_hidden()
@@ -929,3 +940,85 @@ def test_hostile_file_names_and_lines_are_only_shown(opened: Open, tmp_path: Pat
         visit.page.click("#download")
     rows = list(csv.reader(io.StringIO(download.value.path().read_text(encoding="utf-8-sig"))))
     assert [row for row in rows if row[0].startswith(FORMULA)] == []
+
+
+# ---- with the server itself --------------------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> Path:
+    return bundle.save(tmp_path_factory.mktemp("saved") / "topics")
+
+
+@contextlib.contextmanager
+def serving(folder: Path, *arguments: str, **environment: str) -> Iterator[str]:
+    """The address at which `fenlei serve` answers."""
+    pytest.importorskip("fenlei.serve.app", reason="there is no server")
+    command = [sys.executable, "-m", "fenlei", "serve", str(folder), "--port", "0", "--quiet", *arguments]
+    with subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=os.environ | environment) as server:
+        assert server.stderr is not None
+        found = (re.search(r"http://127\.0\.0\.1:\d+/", line) for line in server.stderr)
+        yield next(each[0] for each in found if each)
+        server.terminate()
+
+
+@pytest.mark.slow
+def test_the_server_and_the_page_understand_each_other(opened: Open, folder: Path, tmp_path: Path) -> None:
+    predictor = Predictor(folder)
+    with serving(folder) as url:
+        visit = opened(url=url)
+        page = visit.page
+        assert visit.text("#known").split("\n") == list(predictor.labels)
+        examples = [text for text, _ in predictor.bundle.golden][:5]
+        assert [each.strip() for each in page.locator("#examples button").all_inner_texts()] == examples
+        page.locator("#examples button >> nth=0").click()
+        page.locator("#words:visible").wait_for()
+        assert page.locator("#words").text_content() == examples[0]
+        answer = next(predictor.answer(examples[:1]))
+        assert visit.text("#headline bdi") == answer.labels[0]
+        assert abs(float(visit.text("#headline .share")[:-1]) - 100 * answer.probabilities[0]) <= 0.051
+        with page.expect_popup() as popup:
+            page.click("#card")
+        assert popup.value.inner_text("body").strip() == predictor.bundle.card().strip()
+        page.fill("#text", "长" * 100_000)
+        page.click("#classify")
+        visit.expected = ["413"]
+        page.locator("#later", has_text="not weighed by this server").wait_for()
+
+
+@pytest.mark.slow
+def test_the_csv_of_the_page_is_that_of_the_command_line(
+    opened: Open, folder: Path, tmp_path: Path, chinese: tuple[Labelled, Labelled], capsysbinary: Any
+) -> None:
+    path = tmp_path / "lines.txt"
+    path.write_text("\n".join([*chinese[1].texts, *chinese[0].texts, "=1+1", 'a,b "c"', "שלום"]) + "\n", "utf-8")
+    with serving(folder) as url:
+        visit = opened(url=url)
+        visit.page.set_input_files("#file", path)
+        with visit.page.expect_download() as download:
+            visit.page.click("#download")
+        saved = download.value.path().read_bytes()
+    assert main(["predict", str(folder), str(path), "--format", "csv", "--top", "3"]) == 0
+    written = capsysbinary.readouterr().out
+    rows = [list(csv.reader(io.StringIO(each.decode("utf-8-sig")))) for each in (saved, written)]
+    assert len(rows[0]) == 154
+    assert [row[:2] for row in rows[0]] == [row[:2] for row in rows[1]]
+    numbers = [[[float(cell) for cell in row[2::2]] for row in table[1:]] for table in rows]
+    assert np.abs(np.array(numbers[0]) - np.array(numbers[1])).max() <= 1e-6
+
+
+@pytest.mark.slow
+def test_the_token_of_the_server_opens_the_page(opened: Open, folder: Path) -> None:
+    with serving(folder, FENLEI_TOKEN="open-sesame-and-more-of-it") as url:
+        visit = opened(url=url, ready="#door")
+        visit.expected = ["401"]
+        for token in ("开门", "open-sesame-and-less-of-it"):
+            visit.page.fill("#token", token)
+            visit.page.press("#token", "Enter")
+            visit.page.get_by_role("alert").get_by_text("did not accept this token").wait_for()
+            visit.page.get_by_role("button", name="Close this message").click()
+        visit.page.fill("#token", "open-sesame-and-more-of-it")
+        visit.page.press("#token", "Enter")
+        visit.page.locator("#door").wait_for(state="hidden")
+        visit.answer(TEXT)
+        visit.page.locator("#headline bdi").wait_for()

@@ -586,7 +586,8 @@ function drawWords() {
 
 /** The words that weigh most, either way, each once with the most it weighs. */
 function heavy(pieces) {
-  const weighty = pieces.filter(([text, weight]) => weight && text.trim());
+  const strongest = Math.max(0, ...pieces.map(([, weight]) => Math.abs(weight)));
+  const weighty = pieces.filter(([text, weight]) => shade(weight, strongest) && text.trim());
   const sorted = weighty.sort((one, other) => Math.abs(other[1]) - Math.abs(one[1]));
   const seen = new Set();
   return sorted.filter(([text]) => !seen.has(text.trim()) && seen.add(text.trim())).slice(0, HEAVIEST);
@@ -943,16 +944,19 @@ function drawExamples(texts) {
   $("examples").replaceChildren(...items);
 }
 
-/** The shares that the curve tells apart, each with how often its answers are right. */
+/** The shares that are worth their refusals: each is right more often than all before it. */
 function drawCoverage(curve) {
   $("surest").hidden = !curve.length;
   const chosen = $("coverage").value;
-  const choices = curve.length ? [option(say("coverage.all", { accuracy: percent(pointAt(curve, 1)[2]) }), "1")] : [];
-  SHARES.forEach((share, place) => {
-    const point = pointAt(curve, share);
-    if (!point || point === pointAt(curve, SHARES[place - 1] ?? 1)) return;
-    choices.push(option(say("coverage.share", { share: whole(share), accuracy: percent(point[2]) }), String(share)));
-  });
+  const choices = [];
+  let best = -1;
+  for (const share of curve.length ? [1, ...SHARES] : []) {
+    const [, , accuracy] = pointAt(curve, share);
+    if (accuracy <= best) continue;
+    best = accuracy;
+    const values = { share: whole(share), accuracy: percent(accuracy) };
+    choices.push(option(say(share === 1 ? "coverage.all" : "coverage.share", values), String(share)));
+  }
   $("coverage").replaceChildren(...choices);
   $("coverage").value = choices.some((each) => each.value === chosen) ? chosen : "1";
 }
@@ -1047,9 +1051,12 @@ function onDrag(event) {
 
 function onToken(event) {
   event.preventDefault();
-  keep("sessionStorage", "fenlei.token", $("token").value.trim());
+  const token = $("token").value.trim();
   $("token").value = "";
-  load(state.info?.model ?? chosenModel());
+  // A header holds no other characters, and no server wants them.
+  if (!/^[\x21-\x7e]+$/.test(token)) return tell("error.token.wrong");
+  keep("sessionStorage", "fenlei.token", token);
+  return load(state.info?.model ?? chosenModel());
 }
 
 const HANDS = {
