@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check slow bench bench-networks bench-tutorial bench-explain pictures clean
+.PHONY: demo test check slow bench bench-networks bench-tutorial bench-explain pictures screenshots clean
 
 .venv/demo.done: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -54,6 +54,10 @@ bench-tutorial: .venv/dev.done
 
 pictures: .venv/dev.done
 	$(BIN)/python benchmarks/pictures.py
+
+# The pictures of the page: two models trained and served, chromium looks.
+screenshots: .venv/dev.done
+	$(BIN)/python benchmarks/screenshots.py --data $(DATA)
 
 slow: .venv/dev.done
 	$(BIN)/python -m pytest -m slow
