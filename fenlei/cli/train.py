@@ -33,6 +33,7 @@ def add(verbs: Any) -> None:
     verb.add_argument("--max-size", type=whole, metavar="N", help="tokens in the vocabulary at most")
     add_words(verb)
     add_recipe(verb)
+    verb.add_argument("--no-report", action="store_true", help="the bundle gets no report.html")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -45,6 +46,8 @@ def run(arguments: argparse.Namespace) -> None:
     documents, ledger = read_data(arguments.data, arguments.encoding)
     sides = divide(documents, ledger, arguments, recipe)
     bundle = train_on(sides["train"], sides["dev"], recipe, ledger, arguments.quiet)
+    if not arguments.no_report:
+        add_report(bundle, Path(arguments.out).resolve().name)
     folder = bundle.save(arguments.out)
     say(f"dev: {dev_line(bundle.scores, recipe.model)}")
     result: dict[str, Any] = {"bundle": str(folder), "scores": bundle.scores, "ledger": ledger.counts}
@@ -73,6 +76,17 @@ def train_on(train: Sequence[Document], dev: Sequence[Document], recipe: Recipe,
         raise KeyboardInterrupt("nothing was written") from None
 
 
+def add_report(bundle: Bundle, name: str) -> None:
+    """The page about the bundle, into the bundle; it is worth less than the bundle, so no failure of it counts."""
+    try:
+        require("matplotlib", extra="report")
+        from fenlei.report import render
+
+        bundle.report = render(bundle, name)
+    except Exception as error:  # noqa: BLE001
+        say(f"there is no report, the bundle is saved without one: {error or type(error).__name__}")
+
+
 def labelled(documents: Sequence[Document]) -> Labelled:
     """Columns for ``learn``."""
     from fenlei.learn import Labelled
@@ -84,4 +98,6 @@ def say_next(folder: Path) -> None:
     """Where the bundle is, and what to do with it."""
     name = shlex.quote(str(folder))
     say(f"bundle: {name} (model card: {shlex.quote(str(folder / 'README.md'))})")
+    if (folder / "report.html").exists():
+        say(f"report: {shlex.quote(str(folder / 'report.html'))} (open it in a browser)")
     say(f"next: fenlei predict {name} FILE | fenlei test {name} DATA | fenlei info {name}")

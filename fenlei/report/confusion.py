@@ -67,7 +67,8 @@ def _matrix(names: list[str], rows: list[list[int]], texts: Texts) -> Html:
         for i, name in enumerate(names)
     ]
     flat = all(width(name) <= FLAT for name in names)
-    kind = f"matrix{' small' if len(names) > 12 else ''}{' flat' if flat else ''}"
+    dense = " tiny" if len(names) > 24 else " small" if len(names) > 12 else ""
+    kind = f"matrix{dense}{' flat' if flat else ''}"
     return tag(
         "div", tag("table", tag("thead", tag("tr", corner, *heads)), tag("tbody", *body), class_=kind), class_="box"
     )

@@ -82,11 +82,12 @@ def _svg(figure: Figure, name: str) -> str:
     svg = re.sub(r"<defs>\s*<style.*?</style>\s*</defs>|<!--.*?-->|<metadata>.*?</metadata>", "", svg, flags=re.DOTALL)
     svg = re.sub(r'<svg[^>]*?(viewBox="[^"]*")[^>]*>', rf'<svg \1 role="img" aria-labelledby="{name}-caption">', svg)
     svg = re.sub(r'(<g) id="[^"]*"', r"\1", svg)
-    svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{name}-", svg)
+    unique = f"{name}-{figure.get_figwidth() * 72:.0f}"
+    svg = re.sub(r'( id="|href="#|url\(#)', rf"\g<1>{unique}-", svg)
     svg = re.sub(r"font: ([\d.]+)px [^;\"]*|font-size: ([\d.]+)px; font-family: [^;\"]*", r"font-size: \1\2px", svg)
     svg = re.sub(r"#00000[1-6]", lambda found: f"var({VARIABLES[found[0]]})", svg)
     svg = re.sub(r">(axis_\w+)<", lambda found: f">{both_tspans(found[1])}<", svg)
-    return re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><").strip()
+    return re.sub(r"\s*\n\s*", " ", svg).replace("> <", "><").replace("xlink:href", "href").strip()
 
 
 def _shares(axis: Any) -> None:
@@ -98,8 +99,16 @@ def _shares(axis: Any) -> None:
 
 
 def lengths(edges: Sequence[float], train: Sequence[int], dev: Sequence[int], limit: float | None) -> Html:
-    """How many tokens the texts have: shares of the training texts as an area, of the held-out ones as a line."""
-    with drawing("lengths", 2 * WIDE) as (axes, found):
+    """How many tokens the texts have: shares of the training texts as an area, of the held-out ones as a line.
+
+    Drawn twice, for a page that has room and for a phone; the page shows one of them.
+    """
+    roomy, narrow = (_lengths(wide, edges, train, dev, limit) for wide in (2 * WIDE, WIDE))
+    return Html(roomy.replace("<svg", '<svg class="roomy"', 1) + narrow.replace("<svg", '<svg class="narrow"', 1))
+
+
+def _lengths(wide: int, edges: Sequence[float], train: Sequence[int], dev: Sequence[int], limit: float | None) -> Html:
+    with drawing("lengths", wide) as (axes, found):
         growing = edges[0] > 0 and edges[-1] - edges[-2] > 2 * (edges[1] - edges[0])
         axes.stairs(_densities(train, edges, growing), edges, fill=True, color=SOFT)
         axes.stairs(_densities(dev, edges, growing), edges, color=MAIN, linewidth=2)

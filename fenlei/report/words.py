@@ -47,15 +47,15 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "short_weakest": (
         "The hardest class is <b>{worst}</b> (F1 {low}), the easiest <b>{best}</b> ({high}).",
-        "最难的类别是<b>{worst}</b>（F1 {low}），最容易的是<b>{best}</b>（{high}）。",
+        "最难的类别是“<b>{worst}</b>”（F1 {low}），最容易的是“<b>{best}</b>”（{high}）。",
     ),
     "short_confused": (
         "Most often <b>{true}</b> is taken for <b>{predicted}</b>: {n} times.",
-        "最常见的错误：把<b>{true}</b>当成<b>{predicted}</b>，{n} 次。",
+        "最常见的错误：把“<b>{true}</b>”当成“<b>{predicted}</b>”，{n} 次。",
     ),
     "short_confused_one": (
         "No confusion happens more than once; one is <b>{true}</b> taken for <b>{predicted}</b>.",
-        "没有哪种错误超过一次，例如把<b>{true}</b>当成<b>{predicted}</b>。",
+        "没有哪种错误超过一次，例如把“<b>{true}</b>”当成“<b>{predicted}</b>”。",
     ),
     "short_ece": (
         "Its probabilities are off by {ece} percentage points on average (ECE).",
@@ -172,11 +172,11 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "cell_miss": (
         "{n} texts of {true}, taken for {predicted}",
-        "{true} 被当成 {predicted}：{n} 条",
+        "“{true}”被当成“{predicted}”：{n} 条",
     ),
-    "cell_miss_one": ("One text of {true}, taken for {predicted}", "{true} 被当成 {predicted}：1 条"),
-    "cell_hit": ("{n} texts of {true}, recognised", "{true} 判断正确：{n} 条"),
-    "cell_hit_one": ("One text of {true}, recognised", "{true} 判断正确：1 条"),
+    "cell_miss_one": ("One text of {true}, taken for {predicted}", "“{true}”被当成“{predicted}”：1 条"),
+    "cell_hit": ("{n} texts of {true}, recognised", "“{true}”判断正确：{n} 条"),
+    "cell_hit_one": ("One text of {true}, recognised", "“{true}”判断正确：1 条"),
     "cell_kept": ("({kept} of them kept here)", "（此处保留 {kept} 条）"),
     "pairs_lead": (
         "With {n} classes a matrix would be too large to read: these are the {shown} most frequent confusions.",
@@ -213,7 +213,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "<code>fenlei predict BUNDLE FILE --threshold 0.9</code> leaves out what is less sure.",
         "<code>fenlei predict BUNDLE FILE --threshold 0.9</code> 会略去把握更小的标签。",
     ),
-    "numbers_reliability": ("The numbers of the first figure", "左图的数据"),
+    "numbers_reliability": ("The numbers of stated and actual", "可信度图的数据"),
     # several labels
     "thresholds_lead": (
         "Each label has a threshold of its own, ringed, where its F1 on the held-out texts is highest. To the "
