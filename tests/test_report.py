@@ -6,10 +6,12 @@ import copy
 import itertools
 import json
 import math
+import os
 import random
 import re
+import shutil
 import xml.etree.ElementTree as ET
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from html.parser import HTMLParser
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,6 +25,8 @@ from fenlei.report.sureness import reaching
 from fenlei.report.words import MEANINGS, WORDS
 
 if TYPE_CHECKING:
+    from playwright.sync_api import Browser
+
     from fenlei.bundle import Bundle
     from fenlei.learn import Labelled
 
@@ -840,3 +844,142 @@ def test_no_report_draws_nothing(
     assert status == 0
     assert "there is no report" not in err
     assert not (tmp_path / "B" / "report.html").exists()
+
+
+# --- in a browser ---
+
+
+@pytest.fixture(scope="module")
+def browser() -> Iterator[Browser]:
+    api = pytest.importorskip("playwright.sync_api", reason="playwright is not installed")
+    program = shutil.which("chromium")
+    if program is None:
+        pytest.skip("there is no chromium")
+    with api.sync_playwright() as playwright:
+        found = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"] if os.getuid() == 0 else [])
+        yield found
+        found.close()
+
+
+class Visit:
+    """A page in a browser, with everything it asked for and every complaint."""
+
+    def __init__(self, browser: Browser, path: Path, **context: Any) -> None:
+        self.page = browser.new_context(**context).new_page()
+        self.page.set_default_timeout(20_000)
+        self.asked: list[str] = []
+        self.said: list[str] = []
+        self.page.on("request", lambda request: self.asked.append(request.url))
+        self.page.on("console", lambda message: self.said.append(message.text))
+        self.page.on("pageerror", lambda error: self.said.append(str(error)))
+        self.page.on("dialog", lambda dialog: (self.said.append(dialog.message), dialog.dismiss()))
+        self.page.goto(path.as_uri())
+
+    def shown(self, selector: str) -> str:
+        return str(self.page.locator(selector).inner_text())
+
+
+@pytest.fixture(scope="module")
+def pages(tmp_path_factory: pytest.TempPathFactory, bundle: Bundle) -> dict[str, Path]:
+    folder = tmp_path_factory.mktemp("pages")
+    made = {name: variant(bundle) for name, variant in VARIANTS.items()} | {"hostile": hostile_bundle(bundle)}
+    for name, each in made.items():
+        (folder / f"{name}.html").write_text(drawn(each), encoding="utf-8")
+    return {name: folder / f"{name}.html" for name in made}
+
+
+@pytest.mark.slow
+def test_the_language_is_the_readers_and_switches(browser: Browser, pages: dict[str, Path]) -> None:
+    visit = Visit(browser, pages["one"], locale="zh-CN")
+    assert visit.shown("#data h2") == "训练数据"
+    assert visit.page.evaluate("document.documentElement.lang") == "zh-Hans"
+    assert visit.page.locator("#loss-1-caption + svg tspan.zh").is_visible()
+    assert not visit.page.locator("#loss-1-caption + svg tspan.en").is_visible()
+    visit.page.get_by_text("English", exact=True).click()
+    assert visit.shown("#data h2") == "What went in"
+    assert visit.page.evaluate("document.documentElement.lang") == "en"
+    english = Visit(browser, pages["one"], locale="de-DE")
+    assert english.shown("#data h2") == "What went in"
+    assert not re.search("[\u4e00-\u9fff]", english.shown("#learning"))
+    english.page.get_by_text("中文", exact=True).click()
+    assert english.shown("#data h2") == "训练数据"
+
+
+@pytest.mark.slow
+def test_without_script_it_is_english_and_still_switches(browser: Browser, pages: dict[str, Path]) -> None:
+    visit = Visit(browser, pages["one"], locale="zh-CN", java_script_enabled=False)
+    assert visit.shown("#data h2") == "What went in"
+    visit.page.get_by_text("中文", exact=True).click()
+    assert visit.shown("#data h2") == "训练数据"
+    visit.page.locator("a.cell").nth(0).click()
+    assert visit.page.locator(".texts:visible").count() == 1
+
+
+@pytest.mark.slow
+def test_a_cell_opens_its_texts_by_mouse_and_by_keyboard(browser: Browser, pages: dict[str, Path]) -> None:
+    visit = Visit(browser, pages["one"])
+    assert visit.page.locator(".texts:visible").count() == 1
+    visit.page.locator('a.cell[href="#cell-0-0"]').click()
+    assert visit.page.locator(".texts:visible").get_attribute("id") == "cell-0-0"
+    visit.page.keyboard.press("ArrowRight")
+    reached = visit.page.evaluate("document.activeElement.hash")
+    assert re.fullmatch("#cell-0-[12]", reached)
+    visit.page.keyboard.press("Enter")
+    assert visit.page.locator(".texts:visible").get_attribute("id") == reached[1:]
+    assert visit.page.locator("a.cell[aria-current]").count() == 1
+    visit.page.keyboard.press("ArrowLeft")
+    visit.page.keyboard.press("Space")
+    assert visit.page.locator(".texts:visible").get_attribute("id") == "cell-0-0"
+    assert visit.page.evaluate("location.hash") == ""
+
+
+@pytest.mark.slow
+def test_a_head_sorts(browser: Browser, pages: dict[str, Path]) -> None:
+    visit = Visit(browser, pages["150 classes"])
+
+    def firsts() -> list[str]:
+        return [str(text) for text in visit.page.locator("#classes tbody tr td:nth-child(2)").all_inner_texts()]
+
+    visit.page.locator("#classes thead th").nth(1).get_by_role("button").click()
+    assert firsts() == sorted(firsts(), key=int, reverse=True)
+    visit.page.locator("#classes thead th").nth(1).get_by_role("button").click()
+    assert firsts() == sorted(firsts(), key=int)
+    assert visit.page.locator("#classes th[aria-sort]").get_attribute("aria-sort") == "ascending"
+
+
+@pytest.mark.slow
+def test_dark_and_light_differ_in_page_and_drawing(browser: Browser, pages: dict[str, Path]) -> None:
+    colours = []
+    for scheme in ("light", "dark"):
+        page = Visit(browser, pages["one"], color_scheme=scheme).page
+        paper = page.evaluate("getComputedStyle(document.body).backgroundColor")
+        line = page.evaluate("getComputedStyle(document.querySelector('#loss-1-caption + svg text')).fill")
+        colours.append((paper, line))
+    assert colours[0][0] == "rgb(250, 249, 246)"
+    assert colours[1][0] == "rgb(21, 23, 26)"
+    assert colours[0][1] != colours[1][1]
+
+
+@pytest.mark.slow
+def test_on_paper_everything_is_open_and_light(browser: Browser, pages: dict[str, Path]) -> None:
+    visit = Visit(browser, pages["one"], color_scheme="dark")
+    visit.page.emulate_media(media="print")
+    assert visit.page.evaluate("getComputedStyle(document.body).backgroundColor") == "rgb(255, 255, 255)"
+    assert visit.page.locator(".texts:visible").count() == visit.page.locator(".texts:not(.right)").count()
+    visit.page.evaluate("dispatchEvent(new Event('beforeprint'))")
+    assert visit.page.locator("details:not([open])").count() == 0
+    assert visit.page.locator("#recipe details table").is_visible()
+    visit.page.evaluate("dispatchEvent(new Event('afterprint'))")
+    assert visit.page.locator("details[open]").count() == 0
+    assert visit.page.pdf(prefer_css_page_size=True).startswith(b"%PDF")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", [*VARIANTS, "hostile"])
+def test_a_page_asks_for_nothing_and_fits_a_phone(browser: Browser, pages: dict[str, Path], name: str) -> None:
+    visit = Visit(browser, pages[name], viewport={"width": 390, "height": 844}, locale="zh-CN")
+    visit.page.wait_for_timeout(200)
+    assert visit.page.evaluate("document.documentElement.scrollWidth") == 390
+    assert visit.page.title() == "news · fenlei report"
+    assert visit.asked == [pages[name].as_uri()]
+    assert visit.said == []

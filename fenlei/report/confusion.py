@@ -103,7 +103,9 @@ def _cell(names: list[str], rows: list[list[int]], i: int, j: int, items: list[d
     title = both(key, n=count, true=label(names[i]), predicted=label(names[j]))
     kept = both("cell_kept", kept=len(items)) if len(items) < count else ""
     listed = tag("ol", *(item(each, bare=True) for each in items), class_="items")
-    return tag("section", tag("h4", title, " ", kept), listed, id=f"cell-{i}-{j}", class_="texts")
+    return tag(
+        "section", tag("h4", title, " ", kept), listed, id=f"cell-{i}-{j}", class_="texts right" if i == j else "texts"
+    )
 
 
 def _pairs(names: list[str], rows: list[list[int]], worst: list[Pair], texts: Texts) -> Html:
