@@ -421,7 +421,8 @@ def test_sureness_says_the_threshold_for_95_percent(bundle: Bundle) -> None:
     made = one(bundle)
     found = section(drawn(made), "sureness")
     assert "at least <b>0.600</b>: that covers <b>78.4%</b> of the texts (95.2% of them right)" in found
-    assert "(ECE) is 1.7 points; before calibration it was 6.1" in found
+    assert "(ECE) is 1.7 points." in found
+    assert "Before calibration it was 6.1." in found
     made.decisions["coverage"] = [[0.0, 1.0, 0.8], [0.5, 0.4, 0.9]]
     assert "At no threshold are 95% of the answers right." in section(drawn(made), "sureness")
 

@@ -43,6 +43,7 @@ def _lengths(found: Material) -> Html:
     edges, train, dev = (list(lengths.get(key) or []) for key in ("edges", "train", "dev"))
     if len(edges) < 2 or len(train) != len(edges) - 1 or len(dev) != len(train) or not sum(train):
         return Html()
+    edges, train, dev = trimmed(edges, train, dev)
     limit = lengths.get("limit")
     marks = [("soft", "train"), ("main", "dev")] + ([("dash", "limit")] if limit and limit <= edges[-1] else [])
     title = both("length_title") + plots.legend(*marks)
@@ -60,6 +61,13 @@ def _lengths(found: Material) -> Html:
             folded(both("numbers"), table(("tokens", "train", "dev"), "tnn", rows)),
         )
     )
+
+
+def trimmed(edges: list[float], train: list[int], dev: list[int]) -> tuple[list[float], list[int], list[int]]:
+    """The histogram without the bins at either end that hold no text."""
+    filled = [place for place, counts in enumerate(zip(train, dev, strict=True)) if any(counts)]
+    first, last = filled[0], filled[-1] + 1
+    return edges[first : last + 1], train[first:last], dev[first:last]
 
 
 def _ledger(found: Material) -> Html:

@@ -163,11 +163,12 @@ def curve(name: str, train: Sequence[float], dev: Sequence[float], best: int | N
 
 
 def reliability(bins: Sequence[tuple[int, float, float]]) -> Html:
-    """How sure against how often right; a dot a bin of (n, confidence, accuracy), its area by n."""
+    """How sure against how often right: a dot a bin of (n, confidence, accuracy), its area by n, with its interval."""
     most = max(n for n, _, _ in bins)
     with drawing("reliability", WIDE, WIDE) as (axes, found):
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
-        axes.plot([c for _, c, _ in bins], [a for _, _, a in bins], color=MAIN, linewidth=1.5)
+        for n, sure, right in bins:
+            axes.plot([sure, sure], _wilson(right, n), color=MAIN, linewidth=1.5, alpha=0.5)
         sizes = [24 + 300 * n / most for n, _, _ in bins]
         axes.scatter([c for _, c, _ in bins], [a for _, _, a in bins], sizes, MAIN, alpha=0.75, linewidths=0)
         axes.set_xlim(-0.03, 1.05)
@@ -178,6 +179,14 @@ def reliability(bins: Sequence[tuple[int, float, float]]) -> Html:
         _shares(axes.xaxis)
         _shares(axes.yaxis)
     return Html(found[0])
+
+
+def _wilson(share: float, n: int) -> tuple[float, float]:
+    """The 95% interval of a share of ``n`` texts (Wilson 1927)."""
+    z = 1.96
+    centre = (share + z * z / (2 * n)) / (1 + z * z / n)
+    half = z * math.sqrt(share * (1 - share) / n + z * z / (4 * n * n)) / (1 + z * z / n)
+    return max(0.0, centre - half), min(1.0, centre + half)
 
 
 def coverage(rows: Sequence[Point], mark: Point | None) -> Html:

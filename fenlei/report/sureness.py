@@ -44,9 +44,9 @@ def _reliability(found: Material) -> Html:
     if not bins:
         return Html()
     before = found.scores.get("uncalibrated_ece")
-    said = (
-        both("ece_before", ece=ece, before=f"{100 * before:.1f}") if before is not None else both("ece_said", ece=ece)
-    )
+    said = both("ece_said", ece=ece)
+    if before is not None:
+        said += both("ece_before", before=f"{100 * before:.1f}")
     return plots.figure("reliability", both("reliability"), plots.reliability(bins), said)
 
 

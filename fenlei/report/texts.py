@@ -21,7 +21,7 @@ Item = dict[str, Any]
 
 def mistakes(found: Material) -> Html:
     """The surest wrong answers; a word's colour is what its absence would change."""
-    items = found.items("mistakes")
+    items = sorted(found.items("mistakes"), key=lambda each: -float(each["probability"]))
     if not items:
         return tag("p", both("mistakes_none")) if found.evidence else Html()
     explained = dict(explanations(found, items))

@@ -171,12 +171,12 @@ WORDS: dict[str, tuple[str, str]] = {
         "选中的文本显示在这里；方向键可以在数字之间移动。",
     ),
     "cell_miss": (
-        "{n} texts of {true}, taken for {predicted}",
+        "{n} texts of “{true}”, taken for “{predicted}”",
         "“{true}”被当成“{predicted}”：{n} 条",
     ),
-    "cell_miss_one": ("One text of {true}, taken for {predicted}", "“{true}”被当成“{predicted}”：1 条"),
-    "cell_hit": ("{n} texts of {true}, recognised", "“{true}”判断正确：{n} 条"),
-    "cell_hit_one": ("One text of {true}, recognised", "“{true}”判断正确：1 条"),
+    "cell_miss_one": ("One text of “{true}”, taken for “{predicted}”", "“{true}”被当成“{predicted}”：1 条"),
+    "cell_hit": ("{n} texts of “{true}”, recognised", "“{true}”判断正确：{n} 条"),
+    "cell_hit_one": ("One text of “{true}”, recognised", "“{true}”判断正确：1 条"),
     "cell_kept": ("({kept} of them kept here)", "（此处保留 {kept} 条）"),
     "pairs_lead": (
         "With {n} classes a matrix would be too large to read: these are the {shown} most frequent confusions.",
@@ -188,15 +188,12 @@ WORDS: dict[str, tuple[str, str]] = {
     "reliability": ("Stated and actual", "给出的概率与实际正确率"),
     "coverage": ("Answering only when sure", "只在有把握时作答"),
     "ece_said": (
-        "On the dashed line a probability is what it says. The mean distance (ECE) is {ece} points.",
-        "落在虚线上，说明概率名副其实。平均偏差（ECE）为 {ece} 个百分点。",
+        "On the dashed line a probability is what it says; bars are 95% intervals, larger dots more texts. The "
+        "mean distance "
+        "(ECE) is {ece} points.",
+        "落在虚线上，说明概率名副其实；竖线是 95% 区间，圆点越大文本越多。平均偏差（ECE）为 {ece} 个百分点。",
     ),
-    "ece_before": (
-        "On the dashed line a probability is what it says. The mean distance (ECE) is {ece} points; before "
-        "calibration it "
-        "was {before}.",
-        "落在虚线上，说明概率名副其实。平均偏差（ECE）为 {ece} 个百分点，校准之前为 {before}。",
-    ),
+    "ece_before": (" Before calibration it was {before}.", "校准之前为 {before}。"),
     "coverage_said": (
         "To be right {wanted} of the time, answer only where the probability is at least <b>{threshold}</b>: "
         "that covers "
@@ -243,10 +240,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "orange": ("Orange", "橙色"),
     "blue": ("blue", "蓝色"),
     "item_wrong": (
-        "taken for <b class=bad>{predicted}</b> {sure} · labelled <b>{true}</b> {less}",
-        "判为 <b class=bad>{predicted}</b> {sure} · 标注为 <b>{true}</b> {less}",
+        "taken for <b class=bad>{predicted}</b> ({sure}) · labelled <b>{true}</b> ({less})",
+        "判为 <b class=bad>{predicted}</b>（{sure}） · 标注为 <b>{true}</b>（{less}）",
     ),
-    "item_right": ("<b>{true}</b> {sure}", "<b>{true}</b> {sure}"),
+    "item_right": ("<b>{true}</b> ({sure})", "<b>{true}</b>（{sure}）"),
     "item_sure": ("{sure} sure", "把握 {sure}"),
     "no_label": ("no label", "没有标签"),
     "suspects_none": (
@@ -266,8 +263,8 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "suspects_more": ("{n} more", "另外 {n} 条"),
     "suspect_said": (
-        "labelled <b class=bad>{true}</b> {less} · rather <b>{predicted}</b> {sure}",
-        "标注为 <b class=bad>{true}</b> {less} · 更像 <b>{predicted}</b> {sure}",
+        "labelled <b class=bad>{true}</b> ({less}) · rather <b>{predicted}</b> ({sure})",
+        "标注为 <b class=bad>{true}</b>（{less}） · 更像 <b>{predicted}</b>（{sure}）",
     ),
     # making
     "size_lead": (
