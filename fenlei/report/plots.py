@@ -168,7 +168,7 @@ def reliability(bins: Sequence[tuple[int, float, float]]) -> Html:
     with drawing("reliability", WIDE, WIDE) as (axes, found):
         axes.plot([0, 1], [0, 1], color=MUTED, linewidth=1, linestyle=(0, (4, 3)))
         for n, sure, right in bins:
-            axes.plot([sure, sure], _wilson(right, n), color=MAIN, linewidth=1.5, alpha=0.5)
+            axes.plot([sure, sure], _wilson(right, n), color=MAIN, linewidth=1.5, alpha=0.4)
         sizes = [24 + 300 * n / most for n, _, _ in bins]
         axes.scatter([c for _, c, _ in bins], [a for _, _, a in bins], sizes, MAIN, alpha=0.75, linewidths=0)
         axes.set_xlim(-0.03, 1.05)
@@ -197,9 +197,9 @@ def coverage(rows: Sequence[Point], mark: Point | None) -> Html:
         axes.plot([x for x, _ in points], [y for _, y in points], color=MAIN, marker=marker)
         if mark is not None:
             axes.plot([mark[1]], [mark[2]], "o", markersize=11, color=OTHER, fillstyle="none", markeredgewidth=2)
-        axes.set_xlim(0, 1.03)
-        least = min(y for _, y in points)
-        axes.set_ylim(max(0.0, least - 0.1 * (1 - least) - 0.01), 1.005)
+        fewest, least = points[0][0], min(y for _, y in points)
+        axes.set_xlim(max(0.0, fewest - 0.05), 1 + 0.04 * (1.05 - fewest))
+        axes.set_ylim(max(0.0, least - 0.1 * (1 - least) - 0.005), 1 + 0.04 * (1.01 - least))
         axes.set_xlabel("axis_answered")
         axes.set_ylabel("axis_right")
         _shares(axes.xaxis)

@@ -68,22 +68,24 @@ def threshold_said(mark: Point | None, wanted: float = WANTED) -> Html:
     """What it takes to be right as often as wanted."""
     if mark is None:
         return both("coverage_never", wanted=f"{wanted:.0%}")
+    if mark[1] >= 1:
+        return both("coverage_all", wanted=f"{wanted:.0%}", right=percent(mark[2]))
     shown = {"threshold": f"{mark[0]:.3f}", "covered": percent(mark[1]), "right": percent(mark[2])}
     return both("coverage_said", wanted=f"{wanted:.0%}", **shown)
 
 
 def _targets(found: Material) -> Html:
     rows = found.decisions.get("coverage") or []
-    reached = [(target, reaching(rows, target)) for target in TARGETS]
+    reached = [(target, mark) for target in TARGETS if (mark := reaching(rows, target)) and mark[1] < 1]
+    if not reached:
+        return Html()
     written = [
         (word(f"{target:.0%}"), number(f"{mark[0]:.3f}"), number(percent(mark[1])), number(percent(mark[2])))
         for target, mark in reached
-        if mark is not None
     ]
-    if not written:
-        return Html()
+    use = both("targets_use", threshold=f"{reached[0][1][0]:.3f}")
     head = ("wanted", "threshold", "answered", "right")
-    return tag("h3", both("targets")) + table(head, "tnnn", written) + tag("p", both("targets_use"), class_="note")
+    return tag("h3", both("targets")) + table(head, "tnnn", written) + tag("p", use, class_="note")
 
 
 def _bins(found: Material) -> Html:

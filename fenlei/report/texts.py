@@ -7,13 +7,14 @@ from typing import Any
 
 from fenlei.explain import Explanation, explain
 from fenlei.explain.drawing import shades
+from fenlei.explain.occlusion import cut
 from fenlei.report.markup import TEXT_CHARACTERS, Html, escaped, labels, percent, tag, text
 from fenlei.report.material import Material
 from fenlei.report.tables import folded
 from fenlei.report.words import both
 
 MOST_EXPLAINED = 20
-EFFORT = 400_000  # characters read at most for the colours: a few seconds
+EFFORT = 500_000  # characters read at most for the colours: a few seconds
 MOST_OPEN = 20  # suspects shown before the fold
 
 Item = dict[str, Any]
@@ -36,7 +37,7 @@ def explanations(found: Material, items: list[Item]) -> Iterator[tuple[int, Expl
     for place, each in enumerate(items[:MOST_EXPLAINED]):
         content = str(each["text"])[:TEXT_CHARACTERS]
         named = [name for name in (*each["predicted"], *each["true"]) if name in found.predictor.labels]
-        left -= len(content) * (len(content) // 2 + 1)
+        left -= len(content) * (1 + sum(bool(word.strip()) for word in cut(content)))
         if left < 0 or not named:
             return
         yield place, explain(found.predictor, content, named[0])

@@ -201,14 +201,18 @@ WORDS: dict[str, tuple[str, str]] = {
         "要有 {wanted} 的正确率，只在概率不低于 <b>{threshold}</b> 时作答：可回答 <b>{covered}</b> "
         "的文本（其中 {right} 正确）。",
     ),
+    "coverage_all": (
+        "More than {wanted} of the answers are right ({right}) even where every text is answered.",
+        "即使全部作答，正确率也超过 {wanted}（{right}）。",
+    ),
     "coverage_never": (
         "At no threshold are {wanted} of the answers right.",
         "没有哪个阈值能让 {wanted} 的回答正确。",
     ),
     "targets": ("Thresholds", "阈值"),
     "targets_use": (
-        "<code>fenlei predict BUNDLE FILE --threshold 0.9</code> leaves out what is less sure.",
-        "<code>fenlei predict BUNDLE FILE --threshold 0.9</code> 会略去把握更小的标签。",
+        "<code>fenlei predict BUNDLE FILE --threshold {threshold}</code> leaves out what is less sure.",
+        "<code>fenlei predict BUNDLE FILE --threshold {threshold}</code> 会略去把握更小的答案。",
     ),
     "numbers_reliability": ("The numbers of stated and actual", "可信度图的数据"),
     # several labels
