@@ -18,6 +18,8 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from fenlei.bundle import Bundle
+from fenlei.bundle.folder import NAMES
 from fenlei.cli import main
 from fenlei.report import parts, render
 from fenlei.report.markup import escaped, label, percent, points, size, span, tag, text
@@ -27,7 +29,6 @@ from fenlei.report.words import MEANINGS, WORDS
 if TYPE_CHECKING:
     from playwright.sync_api import Browser
 
-    from fenlei.bundle import Bundle
     from fenlei.learn import Labelled
 
 
@@ -542,7 +543,7 @@ def without(bundle: Bundle, path: tuple[str, ...], value: object = None) -> Bund
 PATHS: list[tuple[str, ...]] = [
     *((part, key) for part, keys in (
         ("scores", ("dev", "linear", "lead", "epochs", "seconds", "uncalibrated_ece")),
-        ("decisions", ("kind", "coverage", "classes", "thresholds")),
+
         ("evidence", ("classes", "lengths", "mistakes", "examples", "suspects")),
         ("ledger", ("counts", "notes", "entries")),
     ) for key in keys),
@@ -575,6 +576,14 @@ def test_what_is_empty_is_said(bundle: Bundle, path: tuple[str, ...], value: obj
     page = drawn(without(bundle, path, value))
     Reader(page)
     assert said in page
+
+
+def test_without_decisions_there_is_calibration_alone(bundle: Bundle) -> None:
+    made = one(bundle)
+    made.decisions = {}
+    found = section(drawn(made), "sureness")
+    assert found.count("<svg") == 1
+    assert "Thresholds" not in found
 
 
 def test_a_bundle_of_before_and_one_without_anything_recorded_have_a_page(bundle: Bundle, plain: Bundle) -> None:
@@ -836,6 +845,19 @@ def test_a_report_that_fails_costs_nobody_the_bundle(
     assert "there is no report, the bundle is saved without one: no ink\n" in err
     assert (tmp_path / "B" / "manifest.json").exists()
     assert not (tmp_path / "B" / "report.html").exists()
+
+
+def test_training_puts_the_page_into_the_bundle(data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    status, _, err = run(capsys, "train", data, "--out", tmp_path / "news", *LINEAR)
+    assert status == 0
+    assert f"report: {tmp_path / 'news' / 'report.html'} (open it in a browser)\n" in err
+    page = (tmp_path / "news" / "report.html").read_text(encoding="utf-8")
+    assert "<title>news · fenlei report</title>" in page
+    loaded = Bundle.load(tmp_path / "news")
+    assert loaded.report == page
+    assert loaded.digest() in section(page, "origin")
+    assert parts(page) == parts(drawn(loaded))
+    assert section(drawn(loaded), "making").count("<td><code>") == len(NAMES) - 2
 
 
 def test_no_report_draws_nothing(
