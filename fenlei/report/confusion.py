@@ -6,7 +6,7 @@ from typing import Any
 
 from fenlei.report.markup import Html, joined, label, percent, tag
 from fenlei.report.material import Material, part
-from fenlei.report.tables import folded, number, table, word
+from fenlei.report.tables import folded
 from fenlei.report.texts import item
 from fenlei.report.words import both
 from fenlei.screen import width
@@ -109,22 +109,12 @@ def _cell(names: list[str], rows: list[list[int]], i: int, j: int, items: list[d
 
 
 def _pairs(names: list[str], rows: list[list[int]], worst: list[Pair], texts: Texts) -> Html:
-    return table(
-        ("true", "predicted", "texts", "count", "share"),
-        "tttnn",
-        [
-            (
-                word(label(names[i])),
-                word(label(names[j])),
-                word(_fold(texts.get((names[i], names[j]), []))),
-                number(count),
-                number(percent(count / (sum(rows[i]) or 1))),
-            )
-            for count, i, j in worst
-        ],
-    )
-
-
-def _fold(items: list[dict[str, Any]]) -> Html:
-    listed = tag("ol", *(item(each, bare=True) for each in items), class_="items")
-    return folded(both("texts_shown", n=len(items)), listed) if items else Html()
+    """A line a pair, which opens to its texts."""
+    lines = []
+    for count, i, j in worst:
+        what = both("pair", true=label(names[i]), predicted=label(names[j]))
+        often = both("pair_count", n=count, share=percent(count / (sum(rows[i]) or 1)))
+        line = (tag("span", what), " ", tag("span", often, class_="often"))
+        items = [item(each, bare=True) for each in texts.get((names[i], names[j]), [])]
+        lines.append(tag("li", folded(joined(line), tag("ol", *items, class_="items")) if items else joined(line)))
+    return tag("ol", *lines, class_="pairs")

@@ -179,11 +179,13 @@ WORDS: dict[str, tuple[str, str]] = {
     "cell_hit_one": ("One text of “{true}”, recognised", "“{true}”判断正确：1 条"),
     "cell_kept": ("({kept} of them kept here)", "（此处保留 {kept} 条）"),
     "pairs_lead": (
-        "With {n} classes a matrix would be too large to read: these are the {shown} most frequent confusions.",
-        "共 {n} 个类别，矩阵太大，以下是最常见的 {shown} 种混淆。",
+        "With {n} classes a matrix would be too large to read: these are the {shown} most frequent confusions; a "
+        "click opens the texts.",
+        "共 {n} 个类别，矩阵太大，以下是最常见的 {shown} 种混淆，点击可展开文本。",
     ),
-    "texts_shown": ("{n} texts", "{n} 条文本"),
-    "texts_shown_one": ("1 text", "1 条文本"),
+    "pair": ("<b>{true}</b> taken for <b>{predicted}</b>", "“<b>{true}</b>”被当成“<b>{predicted}</b>”"),
+    "pair_count": ("{n} times, {share} of its class", "{n} 次，占该类 {share}"),
+    "pair_count_one": ("once, {share} of its class", "1 次，占该类 {share}"),
     # sureness
     "reliability": ("Stated and actual", "给出的概率与实际正确率"),
     "coverage": ("Answering only when sure", "只在有把握时作答"),
@@ -324,7 +326,6 @@ WORDS: dict[str, tuple[str, str]] = {
     "true": ("true", "真实"),
     "predicted": ("predicted", "预测"),
     "texts": ("texts", "文本"),
-    "share": ("of its class", "占该类"),
     "wanted": ("wanted right", "目标正确率"),
     "answered": ("answered", "可作答"),
     "right": ("right", "正确"),
