@@ -444,6 +444,7 @@ def test_several_labels_have_thresholds_and_curves_in_place_of_confusion(bundle:
     assert "micro-F1" in section(page, "findings")
     assert "no label" in section(page, "mistakes")
     assert '<span class="en">all labels of a text right</span>' in section(page, "scores")
+    assert "Counted are texts whose labels are all right." in section(page, "scores")
 
 
 def test_the_ledger_is_summed_up(bundle: Bundle) -> None:
@@ -835,16 +836,25 @@ def data(tmp_path_factory: pytest.TempPathFactory, chinese: tuple[Labelled, Labe
 LINEAR = ("--set", "model=null", "--set", "threads=1")
 
 
+@pytest.mark.parametrize(
+    ("error", "said"),
+    [(RuntimeError("no ink"), "no ink"), (ValueError(), "ValueError"), (KeyboardInterrupt(), "stopped by hand")],
+)
 def test_a_report_that_fails_costs_nobody_the_bundle(
-    data: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+    data: Path,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+    error: BaseException,
+    said: str,
 ) -> None:
     def fail(*_: object) -> str:
-        raise RuntimeError("no ink")
+        raise error
 
     monkeypatch.setattr("fenlei.report.render", fail)
     status, _, err = run(capsys, "train", data, "--out", tmp_path / "B", *LINEAR)
     assert status == 0
-    assert "there is no report, the bundle is saved without one: no ink\n" in err
+    assert f"there is no report, the bundle is saved without one: {said}\n" in err
     assert (tmp_path / "B" / "manifest.json").exists()
     assert not (tmp_path / "B" / "report.html").exists()
 
@@ -952,7 +962,7 @@ def test_a_cell_opens_its_texts_by_mouse_and_by_keyboard(browser: Browser, pages
     assert re.fullmatch("#cell-0-[12]", reached)
     visit.page.keyboard.press("Enter")
     assert visit.page.locator(".texts:visible").get_attribute("id") == reached[1:]
-    assert visit.page.locator("a.cell[aria-current]").count() == 1
+    assert visit.page.locator('a.cell[aria-current="true"]').count() == 1
     visit.page.keyboard.press("ArrowLeft")
     visit.page.keyboard.press("Space")
     assert visit.page.locator(".texts:visible").get_attribute("id") == "cell-0-0"

@@ -83,8 +83,10 @@ def add_report(bundle: Bundle, name: str) -> None:
         from fenlei.report import render
 
         bundle.report = render(bundle, name)
+    except KeyboardInterrupt:
+        say("there is no report, the bundle is saved without one: stopped by hand")
     except Exception as error:  # noqa: BLE001
-        say(f"there is no report, the bundle is saved without one: {error or type(error).__name__}")
+        say(f"there is no report, the bundle is saved without one: {str(error) or type(error).__name__}")
 
 
 def labelled(documents: Sequence[Document]) -> Labelled:

@@ -13,7 +13,7 @@
   // A cell of the confusion matrix opens its texts; arrow keys go from one to the next.
   const cells = all("a.cell");
   const open = (cell) => {
-    cells.forEach((each) => each.toggleAttribute("aria-current", each === cell));
+    cells.forEach((each) => each.setAttribute("aria-current", String(each === cell)));
     all(".texts").forEach((texts) => texts.classList.toggle("open", `#${texts.id}` === cell.hash));
   };
   const step = (cell, down, right) => {
@@ -43,11 +43,12 @@
     head.append(button);
     button.addEventListener("click", () => {
       const body = table.tBodies[0], numeric = head.classList.contains("n");
-      const up = head.ariaSort ? head.ariaSort === "descending" : !numeric;
+      const before = head.getAttribute("aria-sort");
+      const up = before ? before === "descending" : !numeric;
       const value = (row) => row.cells[column].dataset.v ?? "";
       const order = (a, b) => (numeric ? value(a) - value(b) : value(a).localeCompare(value(b))) * (up ? 1 : -1);
       all("thead th", table).forEach((each) => each.removeAttribute("aria-sort"));
-      head.ariaSort = up ? "ascending" : "descending";
+      head.setAttribute("aria-sort", up ? "ascending" : "descending");
       body.append(...[...body.rows].sort(order));
     });
   }));

@@ -72,7 +72,7 @@ def verdict(found: Material) -> Html:
         case [low, high]:
             outcome = "better" if low > 0 else "worse" if high < 0 else "even"
             shown = {"gain": points(lead["gain"]), "low": points(low), "high": points(high)}
-            return both(f"verdict_{outcome}", **shown)
+            return both(f"verdict_{outcome}", **shown) + (both("verdict_several") if found.several else "")
     name = found.score
     if name not in found.linear or name not in found.dev:
         return Html()

@@ -91,7 +91,7 @@ def _targets(found: Material) -> Html:
 def _bins(found: Material) -> Html:
     bins = bins_of(found)
     rows = [(word(percent(sure)), number(percent(right)), number(n)) for n, sure, right in bins]
-    return folded(both("numbers_reliability"), table(("sure", "right", "texts"), "tnn", rows)) if rows else Html()
+    return folded(both("numbers_reliability"), table(("sure", "right", "answers"), "tnn", rows)) if rows else Html()
 
 
 def thresholds(found: Material) -> Html:

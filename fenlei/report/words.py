@@ -147,6 +147,7 @@ WORDS: dict[str, tuple[str, str]] = {
         "It is <b class=bad>worse</b> than the linear model alone: by {gain} points (95%: {low} to {high}).",
         "比线性模型单独作答<b class=bad>更差</b>：{gain} 个百分点（95% 区间 {low} 至 {high}）。",
     ),
+    "verdict_several": (" Counted are texts whose labels are all right.", "统计的是标签全对的文本。"),
     "verdict_plain": (
         "Against the linear model alone: {gain} points; how much of that is chance was not recorded.",
         "与线性模型单独作答相差 {gain} 个百分点；其中有多少出于偶然没有记录。",
@@ -190,10 +191,10 @@ WORDS: dict[str, tuple[str, str]] = {
     "reliability": ("Stated and actual", "给出的概率与实际正确率"),
     "coverage": ("Answering only when sure", "只在有把握时作答"),
     "ece_said": (
-        "On the dashed line a probability is what it says; bars are 95% intervals, larger dots more texts. The "
+        "On the dashed line a probability is what it says; bars are 95% intervals, larger dots more answers. The "
         "mean distance "
         "(ECE) is {ece} points.",
-        "落在虚线上，说明概率名副其实；竖线是 95% 区间，圆点越大文本越多。平均偏差（ECE）为 {ece} 个百分点。",
+        "落在虚线上，说明概率名副其实；竖线是 95% 区间，圆点越大回答越多。平均偏差（ECE）为 {ece} 个百分点。",
     ),
     "ece_before": (" Before calibration it was {before}.", "校准之前为 {before}。"),
     "coverage_said": (
@@ -325,7 +326,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "threshold": ("threshold", "阈值"),
     "true": ("true", "真实"),
     "predicted": ("predicted", "预测"),
-    "texts": ("texts", "文本"),
+    "answers": ("answers", "回答"),
     "wanted": ("wanted right", "目标正确率"),
     "answered": ("answered", "可作答"),
     "right": ("right", "正确"),
