@@ -1,8 +1,8 @@
 """The pictures of the report in docs/pictures: a browser opens the page of a bundle and takes it as it looks.
 
-Usage: python benchmarks/report_pictures.py BUNDLE [--chinese BUNDLE] [--out docs/pictures]
+Usage: fenlei demo --out reviews; python benchmarks/report_pictures.py reviews [--out docs/pictures]
 
-Needs playwright and a chromium on the path. The pictures have few colours, so that they stay small.
+English and Chinese, the head of the page beside the coloured mistakes. Needs playwright and a chromium on the path. The pictures have few colours, so that they stay small.
 """
 
 from __future__ import annotations
@@ -59,16 +59,12 @@ def beside(pictures: list[Image.Image]) -> Image.Image:
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("bundle")
-    parser.add_argument("--chinese", metavar="BUNDLE", help="for the Chinese picture (default: the same)")
     parser.add_argument("--out", type=Path, default=Path("docs/pictures"))
     arguments = parser.parse_args()
     arguments.out.mkdir(parents=True, exist_ok=True)
     with browser() as found:
-        for name, locale, bundle in (
-            ("report-en", "en-US", arguments.bundle),
-            ("report-zh", "zh-CN", arguments.chinese or arguments.bundle),
-        ):
-            whole = beside([take(found, bundle, locale, anchor) for anchor in ("", "confusion")])
+        for name, locale in (("report-en", "en-US"), ("report-zh", "zh-CN")):
+            whole = beside([take(found, arguments.bundle, locale, anchor) for anchor in ("", "mistakes")])
             path = arguments.out / f"{name}.png"
             whole.quantize(COLOURS).save(path, optimize=True)
             print(f"{path}: {path.stat().st_size / 1e3:,.0f} kB")
