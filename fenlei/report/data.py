@@ -49,7 +49,7 @@ def _lengths(found: Material) -> Html:
     title = both("length_title") + plots.legend(*marks)
     said = both("length_limit", limit=limit) if limit else Html()
     rows = [
-        (word(f"{low:,.0f}–{high:,.0f}", low), number(a, a), number(b, b))
+        (word(_tokens(low, high), low), number(a, a), number(b, b))
         for low, high, a, b in zip(edges[:-1], edges[1:], train, dev, strict=True)
     ]
     drawn = plots.figure("lengths", title, plots.lengths(edges, train, dev, limit), wide=True)
@@ -68,6 +68,11 @@ def trimmed(edges: list[float], train: list[int], dev: list[int]) -> tuple[list[
     filled = [place for place, counts in enumerate(zip(train, dev, strict=True)) if any(counts)]
     first, last = filled[0], filled[-1] + 1
     return edges[first : last + 1], train[first:last], dev[first:last]
+
+
+def _tokens(low: float, high: float) -> str:
+    """The whole numbers from ``low`` to below ``high``."""
+    return f"{low:,.0f}" if high - low <= 1 else f"{low:,.0f}–{high - 1:,.0f}"
 
 
 def _ledger(found: Material) -> Html:
