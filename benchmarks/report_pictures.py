@@ -2,7 +2,8 @@
 
 Usage: fenlei demo --out reviews; python benchmarks/report_pictures.py reviews [--out docs/pictures]
 
-English and Chinese, the head of the page beside the coloured mistakes. Needs playwright and a chromium on the path. The pictures have few colours, so that they stay small.
+English and Chinese, the head of the page beside the coloured mistakes. Needs playwright and a chromium on the path. The
+pictures have few colours, so that they stay small.
 """
 
 from __future__ import annotations

@@ -136,13 +136,22 @@ def measure(probabilities: Floats, truth: Truth, labels: Sequence[str]) -> Decis
         }
         return Decisions(False, covers(surest, right), curves)
     applies = truth > 0
-    columns = {label: (probabilities[:, i].astype(np.float64), applies[:, i]) for i, label in enumerate(labels)}
-    curves = {label: curve(p, inside, int(inside.sum())) for label, (p, inside) in columns.items()}
-    shared = best_threshold(probabilities.astype(np.float64).ravel(), applies.ravel())
-    thresholds = {
-        label: best_threshold(p, inside) if inside.sum() >= FEW else shared for label, (p, inside) in columns.items()
+    curves = {
+        label: curve(probabilities[:, place].astype(np.float64), applies[:, place], int(applies[:, place].sum()))
+        for place, label in enumerate(labels)
     }
-    return Decisions(True, (), curves, thresholds)
+    return Decisions(True, (), curves, dict(zip(labels, best_thresholds(probabilities, truth), strict=True)))
+
+
+def best_thresholds(scores: Floats, truth: Truth) -> list[float]:
+    """The threshold of the best F1 for each label, from scores and 0 and 1, ``(B, C)`` both.
+
+    Labels that few texts have share the threshold that is best for all labels together.
+    """
+    points, applies = scores.astype(np.float64), truth > 0
+    shared = best_threshold(points.ravel(), applies.ravel())
+    pairs = zip(points.T, applies.T, strict=True)
+    return [best_threshold(column, inside) if inside.sum() >= FEW else shared for column, inside in pairs]
 
 
 def covers(surest: Floats, right: npt.NDArray[np.bool_]) -> tuple[Cover, ...]:

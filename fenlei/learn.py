@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,19 +14,21 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.special import softmax
+from scipy.special import expit, softmax
 
 import fenlei
 from fenlei import linear, pretraining, quantizing, training
 from fenlei.auto import decide
 from fenlei.beside import Beside, Check
-from fenlei.blending import weigh
+from fenlei.blending import shift, weigh
 from fenlei.bundle import Bundle
 from fenlei.counting import build_pipeline
+from fenlei.decisions import Decisions
 from fenlei.export import export
 from fenlei.layers.wide import WideTable
 from fenlei.linear import Linear
 from fenlei.models import Classifier, Deep, build
+from fenlei.objective import name_of_quality
 from fenlei.pipeline import Pipeline
 from fenlei.recipe import Recipe
 from fenlei.runtime import Predictor
@@ -36,11 +39,24 @@ GOLDEN = 8  # dev documents that the bundle carries with their probabilities
 
 
 class Labelled(NamedTuple):
-    """Texts, the label of each, and optionally how much each counts."""
+    """Texts, the label of each, and optionally how much each counts.
+
+    Where a text can have several labels, every element of ``labels`` is a tuple of them.
+    """
 
     texts: Sequence[str]
-    labels: Sequence[str]
+    labels: Sequence[str] | Sequence[tuple[str, ...]]
     weights: npt.NDArray[np.float32] | None = None
+
+    @property
+    def several(self) -> bool:
+        """Whether a text can have several labels."""
+        return bool(self.labels) and not isinstance(self.labels[0], str)
+
+    @property
+    def sets(self) -> list[tuple[str, ...]]:
+        """The labels of each text."""
+        return [(found,) if isinstance(found, str) else found for found in self.labels]
 
 
 class Note(NamedTuple):
@@ -61,6 +77,11 @@ class Data:
     dev: Examples
     tokens: int
 
+    @property
+    def several(self) -> bool:
+        """Whether a text can have several labels."""
+        return self.train.targets.ndim == 2
+
 
 def learn(train: Labelled, dev: Labelled, recipe: Recipe, watch: Watch, ledger: dict[str, Any] | None = None) -> Bundle:
     """Train a classifier as ``recipe`` says and return its bundle, not yet saved.
@@ -69,8 +90,9 @@ def learn(train: Labelled, dev: Labelled, recipe: Recipe, watch: Watch, ledger: 
     the best one so far; before the first has ended there is nothing to keep, and ``KeyboardInterrupt`` goes on.
     """
     began = time.perf_counter()
-    labels = classes_of(train.labels)
+    labels = classes_of(label for found in train.sets for label in found)
     dev = _known_only(dev, labels, watch)
+    train = balance(train, recipe)
     recipe = decide(train.texts, recipe, lambda sentence: watch(Note(sentence)))
     pipeline = build_pipeline(train.texts, recipe, len(labels))
     watch(Note(f"vocabulary: {len(pipeline.vocab.tokens):,} tokens" + _sizes(pipeline)))
@@ -84,7 +106,7 @@ def learn(train: Labelled, dev: Labelled, recipe: Recipe, watch: Watch, ledger: 
         watch(Note(f"{data.train.encoded.shortened:,} texts are longer than {recipe.max_length} tokens and were cut"))
     with training.deterministic(recipe), linear.unfinished_fits(), Beside(partial(fit_linear, data, pipeline)) as fit:
         branches, histories = train_branches(data, pipeline, recipe, watch) if recipe.model else ([], [])
-        baseline = wait_for(fit, bool(branches), watch)
+        baseline = wait_for(fit, bool(branches), name_of_quality(data.dev.targets), watch)
         model, raw = join(branches, data, recipe, baseline, watch)
         if model.wide is None:
             pipeline = replace(pipeline, wide=None)
@@ -109,13 +131,30 @@ def classes_of(labels: Iterable[str]) -> list[str]:
 def _known_only(dev: Labelled, labels: list[str], watch: Watch) -> Labelled:
     """Dev documents whose label training knows; the others cannot help to choose anything."""
     known = set(labels)
-    kept = [place for place, label in enumerate(dev.labels) if label in known]
+    kept = [place for place, found in enumerate(dev.sets) if not found or known & set(found)]
     if len(kept) < len(dev.labels):
         watch(Note(f"{len(dev.labels) - len(kept)} dev documents have labels that training does not: left out"))
     if not kept:
         raise ValueError("no dev document has a label that the training data knows")
-    weights = None if dev.weights is None else dev.weights[kept]
-    return Labelled([dev.texts[place] for place in kept], [dev.labels[place] for place in kept], weights)
+    return take(dev, kept)
+
+
+def take(data: Labelled, places: list[int]) -> Labelled:
+    """The documents at some places."""
+    weights = None if data.weights is None else data.weights[places]
+    labels: Any = [data.labels[place] for place in places]
+    return Labelled([data.texts[place] for place in places], labels, weights)
+
+
+def balance(train: Labelled, recipe: Recipe) -> Labelled:
+    """With ``class_weight`` "balanced" every class counts as much as any other: ``n / (classes n_c)`` a document."""
+    if recipe.class_weight != "balanced":
+        return train
+    if train.several:
+        raise ValueError("class_weight=balanced is for one label a text; with several each label has its own threshold")
+    counts = Counter(train.labels)
+    weights = np.array([len(train.labels) / (len(counts) * counts[label]) for label in train.labels], np.float32)
+    return train._replace(weights=weights if train.weights is None else weights * train.weights)
 
 
 def _sizes(pipeline: Pipeline) -> str:
@@ -128,7 +167,12 @@ def encode(train: Labelled, dev: Labelled, labels: list[str], pipeline: Pipeline
     number = {label: place for place, label in enumerate(labels)}
 
     def examples(side: Labelled) -> Examples:
-        targets = np.array([number[label] for label in side.labels], np.int64)
+        if not side.several:
+            targets = np.array([number[label] for (label,) in side.sets], np.int64)
+        else:
+            targets = np.zeros((len(side.labels), len(labels)), np.int8)
+            for row, found in zip(targets, side.sets, strict=True):
+                row[[number[label] for label in found if label in number]] = 1
         return Examples(pipeline.encode(side.texts), targets, side.weights)
 
     return Data(labels, examples(train), examples(dev), len(pipeline.vocab.tokens))
@@ -151,7 +195,7 @@ def fit_linear(data: Data, pipeline: Pipeline, check: Check) -> Linear | None:
     )
 
 
-def wait_for(fit: Beside[Linear | None], trained: bool, watch: Watch) -> Linear | None:
+def wait_for(fit: Beside[Linear | None], trained: bool, measure: str, watch: Watch) -> Linear | None:
     """The baseline, as soon as it is there.
 
     Where a network is ``trained``, neither Ctrl-C nor a fit that fails ends the run: there is no linear model then.
@@ -170,7 +214,7 @@ def wait_for(fit: Beside[Linear | None], trained: bool, watch: Watch) -> Linear 
         )
         return None
     if fitted is not None:
-        found = f"dev accuracy {fitted.dev_accuracy:.4f}, {fitted.seconds:.0f} s"
+        found = f"dev {measure} {fitted.dev_accuracy:.4f}, {fitted.seconds:.0f} s"
         watch(Note(f"linear model (TF-IDF + SVM, C={fitted.cost}): {found}"))
     return fitted
 
@@ -258,7 +302,7 @@ def share_codes(network: Deep, data: Data, recipe: Recipe, watch: Watch) -> bool
             before, after = finding.result()
     accuracy = training.measure(network, data.dev, recipe)[1]
     size = f"{after / 1e3:,.1f} kB in place of {before / 1e3:,.1f}"
-    watch(Note(f"codes learned: the embedding takes {size}, dev accuracy {accuracy:.4f}"))
+    watch(Note(f"codes learned: the embedding takes {size}, dev {name_of_quality(data.dev.targets)} {accuracy:.4f}"))
     return stopped
 
 
@@ -272,23 +316,32 @@ def join(
     wide = None
     if baseline is not None:
         wide = WideTable(torch.from_numpy(baseline.weight), torch.from_numpy(baseline.bias))
-    classifier = Classifier(branches, wide)
+    classifier = Classifier(branches, wide, data.several)
     classifier.halve_tables()
     deep = [training.predict(branch, data.dev.encoded, recipe) for branch in branches]
     kinds = [np.mean(deep, axis=0)] if deep else []
     if baseline is not None:
         kinds.append(baseline.scores(data.dev.encoded))
     scales = weigh(kinds, data.dev.targets, data.dev.weights)
+    moved = shift(np.tensordot(scales, np.stack(kinds), 1), data.dev.targets, data.dev.weights)
+    scales = moved.factor * scales
     if len(kinds) == 2:
         which = {(True, True): "both branches", (True, False): "the recurrent branch alone"}
         used = which.get((scales[0] > 0, scales[1] > 0), "the linear branch alone")
-        watch(Note(f"the bundle answers by {used}: logits = {scales[0]:.2f} x recurrent + {scales[1]:.2f} x linear"))
+        offset = " + an offset a class" if moved.offset.any() else ""
+        watch(
+            Note(
+                f"the bundle answers by {used}: logits = {scales[0]:.2f} x recurrent + {scales[1]:.2f} x linear{offset}"
+            )
+        )
         if scales[0] == 0:  # what has no say need not be stored and computed
-            classifier = Classifier([], wide)
+            classifier = Classifier([], wide, data.several)
         elif scales[1] == 0:
-            classifier = Classifier(branches)
+            classifier = Classifier(branches, several=data.several)
     classifier.scales[:] = torch.tensor([scales[0] if deep else 0.0, scales[-1] if wide else 0.0])
-    return classifier, softmax(np.sum(kinds, axis=0), axis=1)
+    classifier.offset[:] = torch.from_numpy(moved.offset)
+    total = np.sum(kinds, axis=0)
+    return classifier, expit(total) if data.several else softmax(total, axis=1)
 
 
 def assemble(
@@ -314,6 +367,7 @@ def assemble(
         ledger=ledger,
         versions=versions(),
         golden=[],
+        decisions=Decisions(model.several).to_json(),
     )
 
 

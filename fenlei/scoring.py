@@ -10,7 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fenlei import evidence
-from fenlei.decisions import Decisions, Rule, measure
+from fenlei.decisions import Decisions, Rule, best_thresholds, measure
 from fenlei.evaluation import calibration, evaluate, evaluate_several, lead
 from fenlei.linear import Linear
 from fenlei.runtime import Predictor
@@ -114,6 +114,8 @@ def judge(
 
 
 def alone(baseline: Linear, dev: Examples, held: Held) -> Array:
-    """0 and 1 for the labels that the linear model names by itself, ``(B, C)``."""
+    """0 and 1 for the labels that the linear model names by itself, with its own best thresholds, ``(B, C)``."""
     points = baseline.scores(dev.encoded)
-    return (points > 0).astype(np.int8) if held.several else one_hot(points.argmax(1), len(held.labels))
+    if not held.several:
+        return one_hot(points.argmax(1), len(held.labels))
+    return (points >= best_thresholds(points, held.targets)).astype(np.int8)

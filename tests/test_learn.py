@@ -118,7 +118,7 @@ def test_the_linear_branch_alone_learns(chinese: Sets, tiny: Recipe) -> None:
     assert accuracy(bundle, chinese[1]) > 0.9
     assert bundle.scores["dev"]["accuracy"] == pytest.approx(bundle.scores["linear"]["accuracy"])
     assert bundle.scores["epochs"] == []
-    assert set(bundle.weights) == {"scales", "wide.weight", "wide.bias"}
+    assert set(bundle.weights) == {"scales", "offset", "wide.weight", "wide.bias"}
 
 
 @pytest.mark.parametrize("changes", [{}, {"wide": False}, {"model": None, "options": {}}], ids=str)

@@ -55,6 +55,11 @@ class Bundle:
     report: str = field(default="", repr=False)
     """The report as HTML; empty where none was made."""
 
+    @property
+    def several(self) -> bool:
+        """Whether a text can have several labels."""
+        return self.decisions.get("kind") == "several"
+
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
         """Write the bundle to `folder` all at once: after a failure or a kill it holds the old bundle or the new one.
 

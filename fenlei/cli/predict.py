@@ -46,8 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def columns(bundle: Bundle, rule: Rule) -> int:
     """Labels that one text can have at most."""
-    several = bundle.decisions.get("kind") == "several"
-    return min(rule.top or (len(bundle.labels) if several else 1), len(bundle.labels))
+    return min(rule.top or (len(bundle.labels) if bundle.several else 1), len(bundle.labels))
 
 
 def answers(bundle: Bundle, texts: Iterable[str], rule: Rule) -> Iterator[Row]:

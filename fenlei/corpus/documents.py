@@ -94,7 +94,7 @@ def split_dev(
     counts = Counter(label for document in documents for label in document.labels)
     labels_of: dict[str, set[str]] = defaultdict(set)
     for document in documents:
-        labels_of[document.text].add(min(document.labels, key=lambda label: (counts[label], label)))
+        labels_of[document.text].add(min(document.labels, key=lambda label: (counts[label], label), default=""))
     classes: dict[str, list[str]] = defaultdict(list)
     for text, labels in labels_of.items():
         if len(labels) == 1:  # a text that contradicts itself can judge nothing
