@@ -86,9 +86,9 @@ def shift(logits: Array, targets: Array, weights: Floats | None = None) -> Shift
     """A factor and an offset a class that calibrate ``logits (B, C)``, where held-out data allows an offset.
 
     Bias-corrected temperature scaling (Alexandari et al. 2020) with a ridge, so that rare classes hardly move. Where
-    classes exclude one another every class needs ``ENOUGH`` texts, and it is kept only if it makes left-out fifths of the
-    data likelier than no offset by more than a standard error. Where texts can have several labels each class is a
-    problem of its own and needs its offset.
+    classes exclude one another every class needs ``ENOUGH`` texts, and the offset is kept only if it makes left-out
+    fifths of the data likelier than none by more than a standard error. Where texts can have several labels each class
+    is a problem of its own and needs its offset.
     """
     plain = Shift(1.0, np.zeros(logits.shape[1]))
     if targets.ndim == 1:

@@ -32,9 +32,9 @@ if TYPE_CHECKING:
     from fenlei.bundle import Bundle
     from fenlei.learn import Labelled
 
-VERBS = ("demo", "train", "test", "predict", "explain", "trace", "info", "segment", "vocab")
-SMALL = ["--epochs", "2", "--set", "embedding_size=8", "--option", "hidden_size=8", "--set", "threads=1"]
-LINEAR = ["--set", "model=null", "--set", "threads=1"]
+VERBS = ("demo", "train", "test", "predict", "explain", "trace", "report", "info", "segment", "vocab")
+SMALL = ["--no-report", "--epochs", "2", "--set", "embedding_size=8", "--option", "hidden_size=8", "--set", "threads=1"]
+LINEAR = ["--no-report", "--set", "model=null", "--set", "threads=1"]
 AWKWARD = {"甲": "a\nb", "乙": "c\td", "丙": "e/f", "丁": "g\\h", "戊": "=1+1", "己": "《体育》 新闻", "庚": "半\ud800"}
 
 
@@ -123,7 +123,7 @@ def test_help_lists_every_verb_and_answers_at_once() -> None:
 
 
 def test_help_and_import_load_nothing_heavy() -> None:
-    heavy = {"numpy", "torch", "onnxruntime", "sklearn", "onnx", "scipy", "rjieba", "tqdm"}
+    heavy = {"numpy", "torch", "onnxruntime", "sklearn", "onnx", "scipy", "rjieba", "tqdm", "matplotlib"}
     code = f"import fenlei, fenlei.cli, sys; fenlei.cli.parser(); print(sorted({heavy!r} & set(sys.modules)))"
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert result.stdout == "[]\n"

@@ -37,6 +37,7 @@ def add(verbs: Any) -> None:
     verb.add_argument("--max-size", type=whole, metavar="N", help="tokens in the vocabulary at most")
     add_words(verb)
     add_recipe(verb)
+    verb.add_argument("--no-report", action="store_true", help="the bundle gets no report.html")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -49,6 +50,8 @@ def run(arguments: argparse.Namespace) -> None:
     documents, ledger = read_data(arguments.data, arguments.encoding, arguments.labels)
     sides = divide(documents, ledger, arguments, recipe)
     bundle = train_on(sides["train"], sides["dev"], recipe, ledger, arguments.quiet, arguments.labels == "several")
+    if not arguments.no_report:
+        add_report(bundle, Path(arguments.out).resolve().name)
     folder = bundle.save(arguments.out)
     say(f"dev: {dev_line(bundle.scores, recipe.model)}")
     result: dict[str, Any] = {"bundle": str(folder), "scores": bundle.scores, "ledger": ledger.counts}
@@ -86,6 +89,19 @@ def train_on(
         raise KeyboardInterrupt("nothing was written") from None
 
 
+def add_report(bundle: Bundle, name: str) -> None:
+    """The page about the bundle, into the bundle; it is worth less than the bundle, so no failure of it counts."""
+    try:
+        require("matplotlib", extra="report")
+        from fenlei.report import render
+
+        bundle.report = render(bundle, name)
+    except KeyboardInterrupt:
+        say("there is no report, the bundle is saved without one: stopped by hand")
+    except Exception as error:  # noqa: BLE001
+        say(f"there is no report, the bundle is saved without one: {str(error) or type(error).__name__}")
+
+
 def labelled(documents: Sequence[Document], several: bool) -> Labelled:
     """Columns for ``learn``: one label a text, or several."""
     from fenlei.learn import Labelled
@@ -100,4 +116,6 @@ def say_next(folder: Path) -> None:
     """Where the bundle is, and what to do with it."""
     name = shlex.quote(str(folder))
     say(f"bundle: {name} (model card: {shlex.quote(str(folder / 'README.md'))})")
+    if (folder / "report.html").exists():
+        say(f"report: {shlex.quote(str(folder / 'report.html'))} (open it in a browser)")
     say(f"next: fenlei predict {name} FILE | fenlei test {name} DATA | fenlei info {name}")
