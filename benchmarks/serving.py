@@ -68,9 +68,21 @@ class Connection(asyncio.Protocol):
         if self._waiting and not self._waiting.done():
             self._waiting.set_result(None)
 
+    async def close(self) -> None:
+        self.transport.abort()
+        await self.closed
+
 
 async def connect(port: int) -> Connection:
     return (await asyncio.get_running_loop().create_connection(Connection, "127.0.0.1", port))[1]
+
+
+async def ask_once(port: int, asked: bytes) -> tuple[int, bytes] | None:
+    connection = await connect(port)
+    try:
+        return await connection.ask(asked)
+    finally:
+        await connection.close()
 
 
 def request(value: Any, length: int | None = None, path: str = "/predict") -> bytes:
@@ -115,7 +127,7 @@ async def ask_steadily(port: int, requests: Sequence[bytes], seconds: float, con
             place += connections
             if answer is None:
                 connection = await connect(port)
-        connection.transport.close()
+        await connection.close()
 
     await asyncio.gather(*(one(place) for place in range(connections)))
     return tally
@@ -134,7 +146,7 @@ async def ask_on_schedule(port: int, requests: Sequence[bytes], seconds: float, 
             number += 1
             if answer is None:
                 connection = await connect(port)
-        connection.transport.close()
+        await connection.close()
 
     await asyncio.gather(*(one(place) for place in range(connections)))
     return tally
@@ -190,7 +202,7 @@ def serving(bundle: Path, *arguments: object, quiet: bool = True) -> Iterator[Se
 
 async def metric(port: int, name: str) -> float:
     """One number of ``/metrics``."""
-    answer = await (await connect(port)).ask(head("GET", "/metrics", 0))
+    answer = await ask_once(port, head("GET", "/metrics", 0))
     assert answer is not None
     lines = answer[1].decode().splitlines()
     return sum(float(line.rpartition(" ")[2]) for line in lines if line.partition(" ")[0].partition("{")[0] == name)
@@ -270,6 +282,7 @@ async def _recovery(port: int, asked: bytes) -> float:
         sent = time.perf_counter()
         answer = await connection.ask(asked)
         good = good + 1 if answer and answer[0] == 200 and time.perf_counter() - sent < 0.5 else 0
+    await connection.close()
     return time.perf_counter() - began
 
 
@@ -300,6 +313,8 @@ async def _slow(port: int, requests: Sequence[bytes], count: int, most: float) -
     ended = [connection.closed.result() - began for connection in opened if connection.closed.done()]
     tally = await healthy
     dripping.cancel()
+    for connection in opened:
+        await connection.close()
     return {
         "connections": len(opened),
         "still_open": len(opened) - len(ended),
@@ -334,9 +349,10 @@ async def _stop(server: Server, requests: Sequence[bytes], seconds: float) -> tu
             answer = await connection.ask(requests[place % len(requests)])
             if answer is None:
                 tally.statuses[-1 if connection.received else 0] += 1
-                return
+                break
             tally.add(answer, 0)
             place += 1
+        await connection.close()
 
     tasks = [asyncio.ensure_future(one(place)) for place in range(CONNECTIONS)]
     await asyncio.sleep(seconds)
@@ -378,6 +394,7 @@ async def _vanish(port: int, asked: bytes, clients: int) -> None:
             connection.transport.write(asked[: len(asked) - (10 if number % 4 == 0 else 0)])
             await asyncio.sleep(0.001 * (number % 3))
             connection.transport.abort() if number % 2 else connection.transport.close()
+            await connection.closed
 
     await asyncio.gather(*(one(number) for number in range(clients)))
 
@@ -418,6 +435,7 @@ async def _pour(port: int, start: bytes, part: bytes, size: int) -> int:
             sent += len(part)
         await asyncio.sleep(0)
     found = await asyncio.wait_for(answer, 15)
+    await connection.close()
     return found[0] if found else 0
 
 

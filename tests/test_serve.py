@@ -349,6 +349,21 @@ def test_a_fault_of_the_server_stays_inside(saved: Path, monkeypatch: pytest.Mon
         assert client.get("/health").status_code == 200
 
 
+def test_a_long_answer_is_refused(saved: Path) -> None:
+    settings = Settings({"B": str(saved)}, quiet=True, limits=Limits(named=9))
+    with TestClient(application(settings), base_url=ADDRESS) as client:
+        assert len(ask(client, texts=["北京"] * 9)["predictions"]) == 9
+        assert len(ask(client, texts=["北京"] * 3, top=99)["predictions"]) == 3
+        has = "4 texts with up to 3 labels each are more than 9 labels in one answer"
+        assert has in refusal(client, 413, json.dumps({"texts": ["北京"] * 4, "top": 3}))
+
+
+def test_many_answers_are_the_same_as_few(client: TestClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    few = ask(client, texts=["北京", "球队"] * 9)
+    monkeypatch.setattr("fenlei.serve.app.AT_ONCE", 3)
+    assert ask(client, texts=["北京", "球队"] * 9) == few
+
+
 def test_a_slow_answer_is_given_up(saved: Path) -> None:
     app = application(Settings({"B": str(saved)}, quiet=True, limits=Limits(answer_seconds=0.0)))
     with TestClient(app, base_url=ADDRESS) as client:

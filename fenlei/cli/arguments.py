@@ -87,11 +87,11 @@ def share(text: str) -> float:
     raise argparse.ArgumentTypeError(f"expected a number from 0 to 1, got {text!r}")
 
 
-def require(*packages: str) -> None:
+def require(*packages: str, extra: str = "train") -> None:
     """ImportError with the install line where packages of an extra are missing."""
     missing = [name for name in packages if find_spec(name) is None]
     if missing:
-        raise ImportError(f"this needs {', '.join(missing)}: pip install -c constraints.txt 'fenlei[train]'")
+        raise ImportError(f"this needs {', '.join(missing)}: pip install -c constraints.txt 'fenlei[{extra}]'")
 
 
 def recipe_of(arguments: argparse.Namespace) -> Recipe:

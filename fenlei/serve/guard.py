@@ -69,7 +69,7 @@ class Guard:
     def _host(self, scope: Scope) -> str:
         """The Host header, if it names this server: another name is one that an attacker made lead here."""
         hosts = list(values(scope, b"host"))
-        if len(hosts) != 1:
+        if len(hosts) != 1 or not hosts[0]:
             raise Refusal(400, "a request needs one Host header", connection="close")
         name = host_name(hosts[0])
         if name in self.hosts or (self.any_address and is_address(name)):

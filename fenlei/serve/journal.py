@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from fenlei.serve.limits import Vanished
 from fenlei.serve.replies import Refusal
 
 if TYPE_CHECKING:
@@ -83,9 +82,6 @@ class Journal:
         self.metrics.open.inc()
         try:
             await self.app(scope, receive, send_and_look)
-        except Vanished:
-            self.metrics.vanished.inc()
-            status = VANISHED
         except Exception:  # the last line of defence: what broke is told to the log, not to the client
             LOG.exception("a request failed", extra={"facts": {"path": scope["path"][:PATH]}})
             if not status:
@@ -95,6 +91,8 @@ class Journal:
             self._write(scope, status, time.perf_counter() - began)
 
     def _write(self, scope: Scope, status: int, seconds: float) -> None:
+        if status == VANISHED:
+            self.metrics.vanished.inc()
         route = scope["path"] if scope["path"] in self.routes else "other"
         method = scope["method"] if scope["method"] in ("GET", "HEAD", "POST", "OPTIONS") else "other"
         self.metrics.requests.labels(route, method, str(status)).inc()

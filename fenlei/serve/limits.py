@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+from collections.abc import AsyncIterator
 
 from starlette.requests import Request
 
@@ -16,48 +18,68 @@ class Vanished(Exception):  # noqa: N818 - no error: it happens
     """The client has closed the connection: nobody waits for the answer."""
 
 
-async def read_json(request: Request, limits: Limits) -> bytes:
-    """The body of a request that says it is JSON; ``Refusal`` with 408, 413 or 415, ``Vanished``."""
+class Intake:
+    """Reads the bodies of one worker's requests, in bounded memory and time."""
+
+    def __init__(self, limits: Limits) -> None:
+        self.limits = limits
+        self.held = 0
+
+    @contextlib.asynccontextmanager
+    async def body(self, request: Request) -> AsyncIterator[bytes]:
+        """The body of a request that says it is JSON; it counts as held until the block ends.
+
+        Raises ``Refusal`` (408, 413, 415, 503) or ``Vanished``.
+        """
+        _check_kind(request)
+        chunks: list[bytes] = []
+        try:
+            async with asyncio.timeout(self.limits.body_seconds):
+                await self._read(request, chunks)
+            yield b"".join(chunks)
+        except TimeoutError:
+            sentence = f"the body did not arrive within {self.limits.body_seconds:g} s"
+            raise Refusal(408, sentence, connection="close") from None
+        finally:
+            self.held -= sum(map(len, chunks))
+
+    async def _read(self, request: Request, chunks: list[bytes]) -> None:
+        """Fill ``chunks``. Of a body that is too large up to as much again is taken and dropped.
+
+        A client that still sends would see a reset connection in place of the answer.
+        """
+        size, most = 0, self.limits.body_bytes
+        refused = _announced(request) > most
+        more = not (refused and "expect" in request.headers)
+        while more and size < 2 * most - self.limits.header_bytes:
+            message = await request.receive()
+            if message["type"] == "http.disconnect":
+                raise Vanished
+            chunk, more = message.get("body", b""), message.get("more_body", False)
+            size += len(chunk)
+            refused = refused or size > most
+            if not refused:
+                self._hold(chunk, chunks)
+        request.scope["facts"]["bytes"] = size
+        if refused:
+            raise Refusal(413, f"the body may have at most {most:,} bytes: divide it", connection="close")
+
+    def _hold(self, chunk: bytes, chunks: list[bytes]) -> None:
+        if self.held + len(chunk) > self.limits.held_bytes:
+            sentence = "too many requests are being received: try again in a second"
+            raise Refusal(503, sentence, retry_after="1", connection="close")
+        chunks.append(chunk)
+        self.held += len(chunk)
+
+
+def _check_kind(request: Request) -> None:
+    """Nothing but JSON in UTF-8, as it stands: no forms, which any page could post, and nothing compressed."""
     kind, _, parameters = request.headers.get("content-type", "").partition(";")
     if kind.strip().lower() != TYPE or parameters.strip().lower().replace('"', "") not in ("", "charset=utf-8"):
         raise Refusal(415, f"send JSON in UTF-8, with the header Content-Type: {TYPE}", connection="close")
     if request.headers.get("content-encoding", "identity").lower() != "identity":
         coding = quoted(request.headers["content-encoding"])
         raise Refusal(415, f"the body must not be compressed, got Content-Encoding {coding}", connection="close")
-    try:
-        async with asyncio.timeout(limits.body_seconds):
-            return await _read(request, limits)
-    except TimeoutError:
-        sentence = f"the body did not arrive within {limits.body_seconds:g} s"
-        raise Refusal(408, sentence, connection="close") from None
-
-
-async def _read(request: Request, limits: Limits) -> bytes:
-    """The whole body. Of one that is too large up to as much again is taken and dropped.
-
-    A client that still sends would see a reset connection in place of the answer.
-    """
-    chunks: list[bytes] = []
-    size, most = 0, limits.body_bytes
-    announced = _announced(request)
-    refused = announced > most
-    more = not (refused and "expect" in request.headers)
-    while more and size < 2 * most - limits.header_bytes:
-        message = await request.receive()
-        if message["type"] == "http.disconnect":
-            raise Vanished
-        chunk = message.get("body", b"")
-        size += len(chunk)
-        refused = refused or size > most
-        if refused:
-            chunks.clear()
-        else:
-            chunks.append(chunk)
-        more = message.get("more_body", False)
-    request.scope["facts"]["bytes"] = size
-    if refused:
-        raise Refusal(413, f"the body may have at most {most:,} bytes: divide it", connection="close")
-    return b"".join(chunks)
 
 
 def _announced(request: Request) -> int:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import http.client
+import math
 import os
 import shutil
 import signal
@@ -74,7 +75,7 @@ def granian(settings: Settings, port: int) -> Any:
         log_dictconfig=config(settings.quiet),
         respawn_failed_workers=True,
         respawn_interval=0,
-        workers_kill_timeout=limits.drain_seconds,
+        workers_kill_timeout=math.ceil(max(limits.drain_seconds, limits.answer_seconds)),
     )
 
 

@@ -17,8 +17,12 @@ class Limits:
     """How much one client may ask for, and how much all of them together; times in seconds."""
 
     body_bytes: int = 4_000_000
+    held_bytes: int = 100_000_000
+    """Of all bodies together that one worker is receiving."""
     texts: int = 1000
     """Texts a request."""
+    named: int = 100_000
+    """Labels an answer can name, over all its texts."""
     explained: int = 16
     """Texts a request, where each is explained: every one of them is asked about up to 200 times."""
     explained_characters: int = 20_000
@@ -35,8 +39,8 @@ class Limits:
     """From the end of the request to its answer."""
     body_seconds: float = 10.0
     header_seconds: float = 10.0
-    drain_seconds: int = 10
-    """From SIGTERM to the end: accepted requests are answered in this time."""
+    drain_seconds: float = 10.0
+    """From SIGTERM to the end: accepted requests are answered in this time; ``answer_seconds`` where that is more."""
     header_bytes: int = 65_536
     connections: int = 4096
     """Of one worker; more have to wait to be accepted."""
