@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import softmax
 
 import fenlei
 from fenlei import linear, pretraining, quantizing, training
@@ -21,7 +22,6 @@ from fenlei.beside import Beside, Check
 from fenlei.blending import weigh
 from fenlei.bundle import Bundle
 from fenlei.counting import build_pipeline
-from fenlei.evaluation import evaluate
 from fenlei.export import export
 from fenlei.layers.wide import WideTable
 from fenlei.linear import Linear
@@ -29,6 +29,7 @@ from fenlei.models import Classifier, Deep, build
 from fenlei.pipeline import Pipeline
 from fenlei.recipe import Recipe
 from fenlei.runtime import Predictor
+from fenlei.scoring import hold, judge
 from fenlei.training import Epoch, Examples, Report, Step
 
 GOLDEN = 8  # dev documents that the bundle carries with their probabilities
@@ -84,11 +85,15 @@ def learn(train: Labelled, dev: Labelled, recipe: Recipe, watch: Watch, ledger: 
     with training.deterministic(recipe), linear.unfinished_fits(), Beside(partial(fit_linear, data, pipeline)) as fit:
         branches, histories = train_branches(data, pipeline, recipe, watch) if recipe.model else ([], [])
         baseline = wait_for(fit, bool(branches), watch)
-        model = join(branches, data, recipe, baseline, watch)
+        model, raw = join(branches, data, recipe, baseline, watch)
         if model.wide is None:
             pipeline = replace(pipeline, wide=None)
         bundle = assemble(model, pipeline, recipe, labels, ledger or {})
-    bundle.scores = score(bundle, dev, baseline, histories, time.perf_counter() - began)
+        score(bundle, dev, data, raw, baseline, recipe)
+    bundle.scores |= {
+        "epochs": [[vars(epoch) for epoch in history] for history in histories],
+        "seconds": round(time.perf_counter() - began, 1),
+    }
     return bundle
 
 
@@ -257,8 +262,13 @@ def share_codes(network: Deep, data: Data, recipe: Recipe, watch: Watch) -> bool
     return stopped
 
 
-def join(branches: list[Deep], data: Data, recipe: Recipe, baseline: Linear | None, watch: Watch) -> Classifier:
-    """The branches that dev asks for in one classifier, with the scales at which they make dev likeliest together."""
+def join(
+    branches: list[Deep], data: Data, recipe: Recipe, baseline: Linear | None, watch: Watch
+) -> tuple[Classifier, npt.NDArray[Any]]:
+    """The branches that dev asks for in one classifier, with the scales at which they make dev likeliest together.
+
+    Also the probabilities of dev at scales of 1, ``(B, C)``: what they were before they were calibrated.
+    """
     wide = None
     if baseline is not None:
         wide = WideTable(torch.from_numpy(baseline.weight), torch.from_numpy(baseline.bias))
@@ -278,7 +288,7 @@ def join(branches: list[Deep], data: Data, recipe: Recipe, baseline: Linear | No
         elif scales[1] == 0:
             classifier = Classifier(branches)
     classifier.scales[:] = torch.tensor([scales[0] if deep else 0.0, scales[-1] if wide else 0.0])
-    return classifier
+    return classifier, softmax(np.sum(kinds, axis=0), axis=1)
 
 
 def assemble(
@@ -314,22 +324,14 @@ def compact(weight: torch.Tensor) -> npt.NDArray[Any]:
 
 
 def score(
-    bundle: Bundle, dev: Labelled, baseline: Linear | None, histories: list[list[Epoch]], seconds: float
-) -> dict[str, Any]:
-    """Dev scores as the runtime itself answers them; the golden inputs with their probabilities go into the bundle."""
-    probabilities = Predictor(bundle).predict_proba(dev.texts)
-    bundle.golden = [(text, row.tolist()) for text, row in zip(dev.texts[:GOLDEN], probabilities, strict=False)]
-    predicted = [bundle.labels[place] for place in probabilities.argmax(1)]
-    return {
-        "dev": evaluate(dev.labels, predicted, bundle.labels),
-        "linear": None if baseline is None else _linear_scores(baseline),
-        "epochs": [[vars(epoch) for epoch in history] for history in histories],
-        "seconds": round(seconds, 1),
-    }
-
-
-def _linear_scores(baseline: Linear) -> dict[str, float]:
-    return {"accuracy": baseline.dev_accuracy, "cost": baseline.cost, "emphasis": baseline.emphasis}
+    bundle: Bundle, dev: Labelled, data: Data, raw: npt.NDArray[Any], baseline: Linear | None, recipe: Recipe
+) -> None:
+    """Give the bundle its scores, decisions and evidence as the runtime itself answers dev, and its golden inputs."""
+    held = hold(Predictor(bundle), dev.texts, dev.labels)
+    bundle.golden = [(text, row.tolist()) for text, row in zip(dev.texts[:GOLDEN], held.probabilities, strict=False)]
+    lengths = data.train.encoded.lengths, recipe.max_length
+    found = judge(held, raw, baseline, data.dev, lengths, data.train.targets)
+    bundle.scores, bundle.decisions, bundle.evidence = found
 
 
 def versions() -> dict[str, str]:

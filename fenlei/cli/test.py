@@ -43,11 +43,12 @@ def run(arguments: argparse.Namespace) -> None:
 
 def measure(bundle: Bundle, documents: Sequence[Document]) -> dict[str, Any]:
     """Scores of a bundle on documents, as its runtime answers them."""
-    from fenlei.evaluation import evaluate
     from fenlei.runtime import Predictor
+    from fenlei.scoring import assess, hold
 
-    predicted = Predictor(bundle).predict([document.text for document in documents])
-    return evaluate([document.label for document in documents], predicted, bundle.labels)
+    predictor = Predictor(bundle)
+    held = hold(predictor, [document.text for document in documents], [document.label for document in documents])
+    return assess(held, predictor.decisions)
 
 
 def scores_line(result: dict[str, Any]) -> str:
