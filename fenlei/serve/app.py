@@ -31,6 +31,7 @@ from fenlei.serve.query import Query
 from fenlei.serve.replies import Refusal, json_bytes, json_reply
 from fenlei.serve.settings import Limits, Settings
 
+FOLDER = files("fenlei.serve") / "page"
 PAGE = {"/": "index.html", "/page.css": "page.css", "/page.js": "page.js"}
 TYPES = {"html": "text/html; charset=utf-8", "css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8"}
 PAGE_POLICY = (
@@ -227,7 +228,7 @@ def predictions(predictor: Predictor, rows: Floats, rule: Rule) -> list[dict[str
 
 def page_of(name: str) -> Any:
     """An endpoint with one file of the page, read now: a request can name no file."""
-    path = files("fenlei.serve") / "page" / name
+    path = FOLDER / name
     content = path.read_bytes() if path.is_file() else None
     headers = {"content-security-policy": PAGE_POLICY}
 
