@@ -315,10 +315,16 @@ def test_methods(client: TestClient) -> None:
     assert client.options("/x").status_code == 404
 
 
-def test_the_page_has_its_policy(client: TestClient) -> None:
+def test_the_page_has_its_policy(saved: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("fenlei.serve.app.FOLDER", tmp_path)
+    settings = Settings({"B": str(saved)}, quiet=True)
+    assert TestClient(application(settings), base_url=ADDRESS).get("/").status_code == 404
+    for name in PAGE.values():
+        (tmp_path / name).write_bytes(b"page")
+    client = TestClient(application(settings), base_url=ADDRESS)
     for path in PAGE:
         found = client.get(path, headers={"range": "bytes=" + ",".join(f"{n}-{n}" for n in range(10_000))})
-        assert found.status_code == 200
+        assert (found.status_code, found.content) == (200, b"page")
         assert (
             "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'"
             in (found.headers["content-security-policy"])
