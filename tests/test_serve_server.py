@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from fenlei.cli import main, parser
-from fenlei.serve.server import free_port, url
+from fenlei.serve.server import free_address, url
 from fenlei.serve.settings import Limits
 
 if TYPE_CHECKING:
@@ -242,7 +242,7 @@ def _listens(port: int) -> bool:
 
 
 def test_ctrl_c_ends_in_one_line(saved: Path) -> None:
-    port = free_port("127.0.0.1", 0)
+    _, port = free_address("127.0.0.1", 0)
     command = [sys.executable, "-m", "fenlei", "serve", str(saved), "--port", str(port), "--quiet"]
     process = subprocess.Popen(command, stderr=subprocess.PIPE, cwd=ROOT, text=True, start_new_session=True)
     assert process.stderr is not None
@@ -290,6 +290,8 @@ def test_a_wrong_call_gets_one_sentence(saved: Path, tmp_path: Path, capsys: pyt
         ((saved, "--port", "70000"), "expected a port from 0 to 65535, got 70000"),
         ((saved, "--workers", "0"), "expected a whole number from 1 on"),
         ((saved, "--host", "0.0.0.0"), "others can reach 0.0.0.0: give --token-file or FENLEI_TOKEN, or --no-token"),
+        ((saved, "--allow-host", "https://x.example"), "--allow-host takes a name without scheme, port or path"),
+        ((saved, "--allow-host", "x.example:80"), "--allow-host takes a name"),
         ((saved, "--token-file", short), "needs at least 16 visible ASCII characters"),
         ((saved, "--token-file", tmp_path / "none"), "no such file"),
         ((tmp_path / "none",), "there is no bundle at"),
@@ -345,8 +347,9 @@ def test_addresses() -> None:
     assert url("127.0.0.1", 80) == "http://127.0.0.1:80/"
     assert url("0.0.0.0", 80) == "http://127.0.0.1:80/"
     assert url("::", 80) == url("::1", 80) == "http://[::1]:80/"
+    assert free_address("localhost", 0)[0] in ("127.0.0.1", "::1")
     with pytest.raises(OSError, match="cannot listen at"):
-        free_port("192.0.2.1", 0)
+        free_address("192.0.2.1", 0)
 
 
 def test_the_process_that_watches_loads_no_model() -> None:
@@ -379,6 +382,7 @@ def test_several_workers_count_together_and_each_is_replaced(saved: Path, tmp_pa
             until(lambda gone=worker: gone not in server.workers() and len(server.workers()) == 2, 3)  # type: ignore[misc]
         until(lambda: server.ask("GET", "/ready")[0] == 200, 3)
         assert texts() == 300
+        assert b"\nfenlei_open_requests 1.0\n" in server.ask("GET", "/metrics")[1]  # the killed ones' are gone
         assert server.stop() == 0
 
 

@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
 def settings_of(arguments: argparse.Namespace) -> Settings:
     """What the server is told; everything that can be wrong with the call is found here."""
     from fenlei.serve import Settings, named
-    from fenlei.serve.guard import is_loopback
+    from fenlei.serve.guard import host_name, is_loopback
 
     try:
         bundles = named(arguments.bundles)
@@ -60,6 +60,9 @@ def settings_of(arguments: argparse.Namespace) -> Settings:
         raise argparse.ArgumentTypeError(str(error)) from error
     if arguments.port > 65535:
         raise argparse.ArgumentTypeError(f"expected a port from 0 to 65535, got {arguments.port}")
+    for name in arguments.allow_host:
+        if host_name(name) != name.lower().rstrip(".").strip("[]"):
+            raise argparse.ArgumentTypeError(f"--allow-host takes a name without scheme, port or path, got {name!r}")
     token = token_of(arguments)
     if not (is_loopback(arguments.host) or token or arguments.no_token):
         raise argparse.ArgumentTypeError(

@@ -32,19 +32,19 @@ class Intake:
         Raises ``Refusal`` (408, 413, 415, 503) or ``Vanished``.
         """
         _check_kind(request)
-        chunks: list[bytes] = []
+        found = bytearray()
         try:
             async with asyncio.timeout(self.limits.body_seconds):
-                await self._read(request, chunks)
-            yield b"".join(chunks)
+                await self._read(request, found)
+            yield bytes(found)
         except TimeoutError:
             sentence = f"the body did not arrive within {self.limits.body_seconds:g} s"
             raise Refusal(408, sentence, connection="close") from None
         finally:
-            self.held -= sum(map(len, chunks))
+            self.held -= len(found)
 
-    async def _read(self, request: Request, chunks: list[bytes]) -> None:
-        """Fill ``chunks``. Of a body that is too large up to as much again is taken and dropped.
+    async def _read(self, request: Request, found: bytearray) -> None:
+        """Fill ``found``. Of a body that is too large up to as much again is taken and dropped.
 
         A client that still sends would see a reset connection in place of the answer.
         """
@@ -59,16 +59,16 @@ class Intake:
             size += len(chunk)
             refused = refused or size > most
             if not refused:
-                self._hold(chunk, chunks)
+                self._hold(chunk, found)
         request.scope["facts"]["bytes"] = size
         if refused:
             raise Refusal(413, f"the body may have at most {most:,} bytes: divide it", connection="close")
 
-    def _hold(self, chunk: bytes, chunks: list[bytes]) -> None:
+    def _hold(self, chunk: bytes, found: bytearray) -> None:
         if self.held + len(chunk) > self.limits.held_bytes:
             sentence = "too many requests are being received: try again in a second"
             raise Refusal(503, sentence, retry_after="1", connection="close")
-        chunks.append(chunk)
+        found += chunk  # not a list: a body can come in millions of parts of one byte
         self.held += len(chunk)
 
 

@@ -43,6 +43,7 @@ class Models:
         self.ready = False
         self._models: dict[str, Model] = {}
         self._seen: dict[str, Signature] = {}
+        self._changing: dict[str, Signature] = {}
         self._asked = asyncio.Event()
 
     def get(self, name: str | None) -> Model:
@@ -63,7 +64,6 @@ class Models:
 
     def poke(self) -> None:
         """Read every bundle again now, changed or not."""
-        self._seen.clear()
         self._asked.set()
 
     async def watch(self, seconds: float) -> None:
@@ -71,12 +71,19 @@ class Models:
         while True:
             with contextlib.suppress(TimeoutError):
                 await asyncio.wait_for(self._asked.wait(), seconds)
+            now = self._asked.is_set()
             self._asked.clear()
             for name, folder in self.folders.items():
                 found = await asyncio.to_thread(signature, folder)
-                if found != self._seen.get(name):
+                if now or self._has_changed(name, found):
                     self._seen[name] = found
                     await self._exchange(name, folder)
+
+    def _has_changed(self, name: str, found: Signature) -> bool:
+        """Whether another bundle lies there, the same at two looks: what is still being copied is not read."""
+        settled = self._changing.get(name) == found
+        self._changing[name] = found
+        return settled and found != self._seen.get(name)
 
     async def _exchange(self, name: str, folder: str) -> None:
         """The old one goes on until the new one is proved; requests in work keep the one they began with."""

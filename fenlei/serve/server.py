@@ -34,10 +34,10 @@ def run(settings: Settings, ready: Callable[[str], None]) -> None:
     ``ready`` is called once, with the address of the page, when the server answers. Bundles are proved and the port is
     tried first: errors of ``Bundle.load`` and ``verify``, ``OSError`` for the port.
     """
-    port = free_port(settings.host, settings.port)
+    address, port = free_address(settings.host, settings.port)
     check(settings.bundles)
     allow_many_files()
-    server = granian(settings, port)
+    server = granian(settings, address, port)
     server.on_startup(partial(pass_on_hangups, server))
     server.on_startup(partial(announce, settings.host, port, ready))
     with shared_numbers(settings.workers):
@@ -50,7 +50,7 @@ def run(settings: Settings, ready: Callable[[str], None]) -> None:
             raise RuntimeError("the workers keep ending, the log says why")
 
 
-def granian(settings: Settings, port: int) -> Any:
+def granian(settings: Settings, address: str, port: int) -> Any:
     """The server below: HTTP/1.1 alone, every wait bounded, workers replaced."""
     from granian import Granian
     from granian.constants import HTTPModes, Interfaces
@@ -62,7 +62,7 @@ def granian(settings: Settings, port: int) -> Any:
     limits = settings.limits
     return Granian(
         "fenlei",
-        settings.host,
+        address,
         port,
         interface=Interfaces.ASGI,
         workers=settings.workers,
@@ -103,8 +103,8 @@ def prove(name: str, folder: str) -> None:
     read(name, folder)
 
 
-def free_port(host: str, port: int) -> int:
-    """The port, or one that is free for 0. ``OSError`` with a sentence where the address cannot be had.
+def free_address(host: str, port: int) -> tuple[str, int]:
+    """The number of the host, and the port, for 0 one that is free; ``OSError`` where they cannot be had.
 
     Workers share a port with SO_REUSEPORT, with which a second server would silently take half of the requests.
     """
@@ -114,7 +114,7 @@ def free_port(host: str, port: int) -> int:
             if os.name == "posix":
                 tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # old connections are no hindrance
             tried.bind(address)
-            return int(tried.getsockname()[1])
+            return str(address[0]), int(tried.getsockname()[1])
     except (OSError, OverflowError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
         raise OSError(f"cannot listen at {host} port {port}: {reason}; --port names another") from None
