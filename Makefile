@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check slow bench bench-networks bench-tutorial bench-explain pictures screenshots clean
+.PHONY: demo test check slow bench bench-networks bench-tutorial bench-explain bench-serve pictures screenshots clean
 
 .venv/demo.done: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -51,6 +51,12 @@ bench-networks: .venv/dev.done
 
 bench-tutorial: .venv/dev.done
 	$(BIN)/python benchmarks/tutorial.py --data $(DATA)
+
+# The server under load and attack, about ten minutes. SECONDS of the load, of which everything else has its share.
+SECONDS ?= 120
+
+bench-serve: .venv/dev.done
+	$(BIN)/python benchmarks/serving.py --data $(DATA) --seconds $(SECONDS)
 
 pictures: .venv/dev.done
 	$(BIN)/python benchmarks/pictures.py

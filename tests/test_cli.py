@@ -32,7 +32,7 @@ if TYPE_CHECKING:
     from fenlei.bundle import Bundle
     from fenlei.learn import Labelled
 
-VERBS = ("demo", "train", "test", "predict", "explain", "trace", "report", "info", "segment", "vocab")
+VERBS = ("demo", "train", "test", "predict", "explain", "trace", "report", "serve", "info", "segment", "vocab")
 SMALL = ["--no-report", "--epochs", "2", "--set", "embedding_size=8", "--option", "hidden_size=8", "--set", "threads=1"]
 LINEAR = ["--no-report", "--set", "model=null", "--set", "threads=1"]
 AWKWARD = {"甲": "a\nb", "乙": "c\td", "丙": "e/f", "丁": "g\\h", "戊": "=1+1", "己": "《体育》 新闻", "庚": "半\ud800"}
