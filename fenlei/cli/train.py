@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fenlei.cli.arguments import DATA, add_data, add_recipe, add_verb, add_words, recipe_of, require, whole
-from fenlei.cli.data import divide, read_data
+from fenlei.cli.data import corrections, divide, read_data
 from fenlei.cli.output import emit, say
 from fenlei.cli.test import dev_line, measure, scores_line
 
@@ -28,6 +28,7 @@ def add(verbs: Any) -> None:
     add_data(verb)
     verb.add_argument("--dev", metavar="DATA", help=f"held-out data that decides, {DATA} (default: a tenth of DATA)")
     verb.add_argument("--out", default="fenlei-model", metavar="BUNDLE", help="folder to write (default fenlei-model)")
+    verb.add_argument("--corrections", type=corrections, metavar="FILE", help="suspects.csv of fenlei check, filled in")
     verb.add_argument("--tokenizer", metavar="NAME", help="chars, words, jieba, ... (default: by the texts' scripts)")
     verb.add_argument("--min-count", type=whole, metavar="N", help="a rarer token is unknown")
     verb.add_argument("--max-size", type=whole, metavar="N", help="tokens in the vocabulary at most")
