@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 from collections.abc import Callable, Iterator
 from itertools import chain
@@ -56,10 +57,10 @@ def _was_gbk(text: str) -> bool:
 
 
 def _turned_back(run: str, codec: str) -> str:
-    """``run`` as its bytes in ``codec`` read in UTF-8, or nothing."""
+    """``run`` as its bytes in ``codec`` read in UTF-8, a character that was cut off at the end aside, or nothing."""
     try:
         data = b"".join(bytes([ord(c)]) if "\x80" <= c <= "\x9f" else c.encode(codec) for c in run)
-        return data.decode("utf-8")
+        return codecs.getincrementaldecoder("utf-8")().decode(data)
     except UnicodeError:
         return ""
 
