@@ -4,8 +4,8 @@ Usage: python benchmarks/flipped.py --data FOLDER [--sets thucnews_titles,trec,s
 
 Of each set the first 20,000 training documents of a seeded shuffle; the seed also draws which labels are flipped, to
 what, and the folds. "AP" is the average precision of a ranking with the flipped documents as the wanted ones; where the
-set itself has wrong labels, finding them costs precision here. "listed" is what the verb would write: how many, how many
-of them flipped, how many of the flipped. The rule was chosen on the seeds and sets other than thucnews_titles, seed 0-2.
+set has wrong labels of its own, finding them costs precision here. "listed" is what the verb would write: how many, how
+many of them flipped, how many of the flipped. The rule was chosen on the sets other than thucnews_titles.
 Prints a table and writes JSON.
 """
 

@@ -53,7 +53,7 @@ def contradictions(rows: Rows, first: list[int]) -> Finding:
     return Finding(
         "contradictions",
         graded(len(others), len(rows)),
-        f"{sentence}; most often {quoted(low)} and {quoted(high)}, {most:,} times.",
+        f"{sentence}; most often {quoted(low)} and {quoted(high)}, {plural(most, 'time')}.",
         "Decide for one label: what is learned from one is unlearned from the other.",
         texts,
         listed(rows.against(row, first[row]) for row in others),

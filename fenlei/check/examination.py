@@ -36,7 +36,7 @@ def examine(documents: Sequence[Document], ledger: Ledger, limit: int | None = N
         *leaks(rows, folded, alike, size),
         contradictions(rows, first),
         copies(rows),
-        likenesses(rows, first, alike),
+        likenesses(rows, alike),
         *classes(rows),
         *oddities(rows),
         *lengths(rows, tokens(rows.texts, tokenizer), limit or Recipe().max_length),

@@ -2,33 +2,44 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
 from fenlei.check.findings import FINE, LOOK, MANY, Finding, listed, share
 from fenlei.check.near import Ints
 from fenlei.check.rows import Rows
 
-ADVICE = "Keep one of each group, or keep the group within one split: such texts count as several but say one thing."
+ADVICE = "Keep one of each group: such texts count as several but say one thing."
 
 
-def likenesses(rows: Rows, first: Sequence[int], groups: Ints) -> Finding:
-    """Documents that nearly, but not word for word, repeat an earlier one.
+def likenesses(rows: Rows, groups: Ints) -> Finding:
+    """Documents that nearly, but not word for word, repeat an earlier one of their own split.
 
-    ``first (N,)`` is what ``copies.firsts`` found, ``groups (N,)`` what ``near.groups`` did.
+    ``groups (N,)`` is what ``near.groups`` found.
     """
-    near = [row for row in range(len(rows)) if first[row] == row and groups[row] != row]
-    if not near:
-        return Finding("near copies", FINE, "No text nearly repeats another.")
-    near.sort(key=lambda row: rows.labels[row] == rows.labels[groups[row]])  # other labels come first
-    twofold = sum(rows.labels[row] != rows.labels[groups[row]] for row in near)
+    pairs = near_pairs(rows, groups)
+    if not pairs:
+        return Finding("near copies", FINE, "No text nearly repeats another of its split.")
+    pairs.sort(key=lambda pair: rows.labels[pair[0]] == rows.labels[pair[1]])  # other labels come first
+    twofold = sum(rows.labels[row] != rows.labels[earlier] for row, earlier in pairs)
     under = f", {twofold:,} of them under another label" if twofold else ""
-    many = len(near) >= MANY * len(rows)
+    many = len(pairs) >= MANY * len(rows)
     return Finding(
         "near copies",
         LOOK if many or twofold else FINE,
-        f"{share(len(near), len(rows))} documents nearly repeat an earlier one{under}.",
+        f"{share(len(pairs), len(rows))} documents nearly repeat an earlier one of their split{under}.",
         ADVICE,
-        len(near),
-        listed(rows.against(row, int(groups[row])) for row in near),
-        {"groups": len({int(groups[row]) for row in near}), "other_label": twofold},
+        len(pairs),
+        listed(rows.against(*pair) for pair in pairs),
+        {"groups": len({earlier for _, earlier in pairs}), "other_label": twofold},
     )
+
+
+def near_pairs(rows: Rows, groups: Ints) -> list[tuple[int, int]]:
+    """Each document whose text is new in its split, but whose group is not, with the group's first one there."""
+    texts: set[tuple[str, str]] = set()
+    first: dict[tuple[str, int], int] = {}
+    pairs = []
+    for row, (split, text, group) in enumerate(zip(rows.splits, rows.texts, groups.tolist(), strict=True)):
+        earlier = first.setdefault((split, group), row)
+        if earlier != row and (split, text) not in texts:
+            pairs.append((row, earlier))
+        texts.add((split, text))
+    return pairs

@@ -129,7 +129,9 @@ def excerpt(place: Place, topic: str) -> Place:
     """The place with its text from shortly before what is odd about it."""
     sign = {"replaced": _REPLACED, "mojibake": _LOST, "control": _CONTROL, "markup": _MARKUP}.get(topic)
     found = sign.search(place.text) if sign else None
-    return place if found is None else place._replace(text=place.text[max(0, found.start() - BEFORE) :])
+    if found is None or found.start() <= BEFORE:
+        return place
+    return place._replace(text="…" + place.text[found.start() - BEFORE :])
 
 
 def oddities(rows: Rows) -> Iterator[Finding]:

@@ -15,7 +15,7 @@ from scipy.special import softmax
 from fenlei import linear
 from fenlei.auto import decide
 from fenlei.blending import blend
-from fenlei.check.findings import FINE, LOOK, Finding, listed, quoted, share
+from fenlei.check.findings import FINE, LOOK, Finding, listed, plural, quoted, share
 from fenlei.check.rows import Rows
 from fenlei.corpus import Document
 from fenlei.counting import build_pipeline
@@ -122,7 +122,7 @@ def finding(documents: Sequence[Document], found: Sequence[Suspect], otherwise: 
     rows = Rows.of(documents)
     pairs = Counter((rows.labels[each.row], each.suggested) for each in found).most_common()
     (label, suggested), most = pairs[0]
-    often = f"most often {quoted(label)} where {quoted(suggested)} is expected, {most:,} times"
+    often = f"most often {quoted(label)} where {quoted(suggested)} is expected, {plural(most, 'time')}"
     places = (rows.place(each.row)._replace(label=rows.labels[each.row], other_label=each.suggested) for each in found)
     return Finding(
         "suspects",
