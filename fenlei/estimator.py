@@ -8,7 +8,7 @@ from collections.abc import Mapping, Sequence, Set
 from numbers import Real
 from os import PathLike
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
@@ -18,7 +18,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from fenlei.corpus import Document, Ledger, split_dev
-from fenlei.learn import Labelled, Note, learn
+from fenlei.decisions import Rule
+from fenlei.learn import Labelled, Note, learn, take
 from fenlei.recipe import Recipe
 from fenlei.recipe import preset as preset_recipe
 from fenlei.runtime import Predictor, checked
@@ -73,29 +74,40 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
     def fit(self, X: Sequence[str], y: Sequence[Any], sample_weight: Sequence[float] | None = None) -> Self:
         """Train on texts ``X (N,)`` with labels ``y (N,)``: strings, whole numbers or bools of at least two classes.
 
+        Where a text can have several labels, ``y`` is a list of lists, tuples or sets of them, or 0 and 1 ``(N, C)``.
         ``sample_weight (N,)`` says how much each document counts; only the ratios matter, and a document of weight 0
         counts as absent. Raises ValueError or TypeError for what cannot be trained on, before training starts.
         """
         recipe = choose_recipe(self.model, self.preset, self.options, self.random_state)
-        texts, labels = check_texts(X), check_labels(y)
-        check_consistent_length(texts, labels)
+        texts, targets = check_texts(X), read_targets(y)
+        check_consistent_length(texts, targets.sets)
         weights: Floats | None = None
         if sample_weight is not None:
             kept, weights = check_weights(sample_weight, len(texts))
-            texts, labels = [texts[place] for place in kept], labels[kept]
-        classes, numbers = np.unique(labels, return_inverse=True)
-        names = [str(label) for label in classes.tolist()]
+            texts, targets = [texts[place] for place in kept], targets.take(kept)
+        names = targets.names
         ledger = Ledger()
-        train, dev = hold_out(Labelled(texts, [names[n] for n in numbers], weights), recipe, ledger)
+        train, dev = hold_out(Labelled(texts, targets.labels, weights), recipe, ledger)
         bundle = learn(train, dev, recipe, log, json.loads(ledger.to_json()))
-        self.bundle_, self.classes_, self._predictor = bundle, classes, Predictor(bundle)
+        self.bundle_, self.classes_, self._predictor = bundle, targets.classes, Predictor(bundle)
+        self._form = targets.form
         self._columns = np.array([bundle.labels.index(name) for name in names])
         return self
 
     def predict(self, X: Sequence[str]) -> Array:
-        """The likeliest label of each text, ``(N,)``, of the type that ``y`` had."""
-        places = self.predict_proba(X).argmax(axis=1)
-        return np.asarray(self.classes_[places])
+        """The likeliest label of each text, ``(N,)``, of the type that ``y`` had.
+
+        Where a text can have several, the labels that apply in the form that ``y`` had: tuples, or 0 and 1 ``(N, C)``.
+        """
+        probabilities = self.predict_proba(X)
+        if self._form == "one":
+            return np.asarray(self.classes_[probabilities.argmax(axis=1)])
+        named = probabilities >= self._predictor.decisions.cutoffs(self._predictor.labels, Rule())[self._columns]
+        if self._form == "matrix":
+            return np.asarray(named, np.int64)
+        found = np.empty(len(named), object)
+        found[:] = [tuple(self.classes_[row].tolist()) for row in named]
+        return found
 
     def predict_proba(self, X: Sequence[str]) -> Floats:
         """Probabilities ``(N, C)``, columns in the order of ``classes_``; no texts give ``(0, C)``."""
@@ -154,6 +166,55 @@ def choose_seed(random_state: int | np.random.RandomState | None) -> int:
     return int(random_state)
 
 
+class Targets(NamedTuple):
+    """``y`` in one shape: the distinct labels ``(C,)``, the class numbers of each text, and the form that ``y`` had.
+
+    ``form`` is "one" (label a text), "sets" (of labels) or "matrix" (of 0 and 1).
+    """
+
+    classes: Array
+    sets: list[tuple[int, ...]]
+    form: str
+
+    @property
+    def names(self) -> list[str]:
+        """Every class as the string that the bundle knows it by."""
+        return [str(label) for label in self.classes.tolist()]
+
+    @property
+    def labels(self) -> list[str] | list[tuple[str, ...]]:
+        """What ``learn`` takes."""
+        names = self.names
+        if self.form == "one":
+            return [names[number] for (number,) in self.sets]
+        return [tuple(names[number] for number in found) for found in self.sets]
+
+    def take(self, places: npt.NDArray[np.int64]) -> Targets:
+        """Those of some texts, and the classes that are left with one."""
+        sets = [self.sets[place] for place in places]
+        if self.form == "matrix":
+            return self._replace(sets=sets)
+        left = sorted({number for found in sets for number in found})
+        again = {number: place for place, number in enumerate(left)}
+        return Targets(self.classes[left], [tuple(again[number] for number in found) for found in sets], self.form)
+
+
+def read_targets(y: Any) -> Targets:
+    """``y`` as ``fit`` takes it. Errors are those of ``check_labels``; ValueError for a matrix of other numbers."""
+    if getattr(y, "ndim", 1) == 2 and y.shape[1] > 1:
+        matrix = np.asarray(y)
+        if not np.isin(matrix, (0, 1)).all():
+            raise ValueError("y has two dimensions: expected 0 and 1 for each class, got other values")
+        return Targets(np.arange(matrix.shape[1]), [tuple(np.flatnonzero(row).tolist()) for row in matrix], "matrix")
+    if isinstance(y, list | tuple) and y and all(isinstance(found, list | tuple | set | frozenset) for found in y):
+        flat = check_labels([label for found in y for label in found])
+        classes, numbers = np.unique(flat, return_inverse=True)
+        rest = iter(numbers.tolist())
+        return Targets(classes, [tuple(sorted({next(rest) for _ in found})) for found in y], "sets")
+    classes, numbers = np.unique(check_labels(y), return_inverse=True)
+    return Targets(classes, [(number,) for number in numbers.tolist()], "one")
+
+
 def check_texts(X: Sequence[str]) -> list[str]:
     """``X`` as a list of strings. Raises ValueError where it is not 1-D, TypeError for what holds no texts in order."""
     dimensions = getattr(X, "ndim", 1)
@@ -201,25 +262,21 @@ def check_weights(sample_weight: Sequence[float], count: int) -> tuple[npt.NDArr
 
 def hold_out(data: Labelled, recipe: Recipe, ledger: Ledger) -> tuple[Labelled, Labelled]:
     """(train, dev): a share of each class goes to dev; both are all of ``data`` where dev would be of one class."""
-    documents = [Document(*pair, source="") for pair in zip(data.texts, data.labels, strict=True)]
+    pairs = zip(data.texts, data.sets, strict=True)
+    documents = [Document(text, next(iter(found), ""), "", "", found[1:]) for text, found in pairs]
     held = split_dev(documents, recipe.dev_fraction, recipe.seed)[1] if recipe.dev_fraction else []
     texts = {document.text for document in held}  # copies of a text stay on one side
     train, dev = (
         [place for place, text in enumerate(data.texts) if (text in texts) == in_dev] for in_dev in (False, True)
     )
-    judged, learned = ({data.labels[place] for place in side} for side in (dev, train))
+    every = range(len(data.texts))
+    judged, learned, known = ({label for place in side for label in data.sets[place]} for side in (dev, train, every))
     # A class all of whose texts stand in other classes too can vanish from train with them.
-    if len(judged) < 2 or learned != set(data.labels):
+    if len(judged) < 2 or learned != known:
         ledger.note(NOT_HELD_OUT)
         logger.info(NOT_HELD_OUT)
         return data, data
     return take(data, train), take(data, dev)
-
-
-def take(data: Labelled, places: list[int]) -> Labelled:
-    """The documents at some places."""
-    weights = None if data.weights is None else data.weights[places]
-    return Labelled([data.texts[place] for place in places], [data.labels[place] for place in places], weights)
 
 
 def log(event: Note | Step | Report | Epoch) -> None:

@@ -47,8 +47,7 @@ def check(model: Classifier, session: onnxruntime.InferenceSession, arrays: Arra
 def probabilities(model: Classifier, arrays: Arrays) -> Array:
     """The model's own answer, ``(B, C)`` float32."""
     model.eval()
-    logits = model({name: torch.from_numpy(array) for name, array in arrays.items()})
-    return np.asarray(torch.softmax(logits, dim=1).numpy())
+    return np.asarray(model.probabilities({name: torch.from_numpy(array) for name, array in arrays.items()}).numpy())
 
 
 def example(

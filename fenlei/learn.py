@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import platform
 import time
+from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -13,15 +14,16 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
+from scipy.special import expit, softmax
 
 import fenlei
 from fenlei import linear, pretraining, quantizing, training
 from fenlei.auto import decide
 from fenlei.beside import Beside, Check
-from fenlei.blending import weigh
+from fenlei.blending import shift, weigh
 from fenlei.bundle import Bundle
 from fenlei.counting import build_pipeline
-from fenlei.evaluation import evaluate
+from fenlei.decisions import Decisions
 from fenlei.export import export
 from fenlei.layers.wide import WideTable
 from fenlei.linear import Linear
@@ -29,17 +31,31 @@ from fenlei.models import Classifier, Deep, build
 from fenlei.pipeline import Pipeline
 from fenlei.recipe import Recipe
 from fenlei.runtime import Predictor
+from fenlei.scoring import hold, judge
 from fenlei.training import Epoch, Examples, Report, Step
 
 GOLDEN = 8  # dev documents that the bundle carries with their probabilities
 
 
 class Labelled(NamedTuple):
-    """Texts, the label of each, and optionally how much each counts."""
+    """Texts, the label of each, and optionally how much each counts.
+
+    Where a text can have several labels, every element of ``labels`` is a tuple of them.
+    """
 
     texts: Sequence[str]
-    labels: Sequence[str]
+    labels: Sequence[str] | Sequence[tuple[str, ...]]
     weights: npt.NDArray[np.float32] | None = None
+
+    @property
+    def several(self) -> bool:
+        """Whether a text can have several labels."""
+        return bool(self.labels) and not isinstance(self.labels[0], str)
+
+    @property
+    def sets(self) -> list[tuple[str, ...]]:
+        """The labels of each text."""
+        return [(found,) if isinstance(found, str) else found for found in self.labels]
 
 
 class Note(NamedTuple):
@@ -60,6 +76,11 @@ class Data:
     dev: Examples
     tokens: int
 
+    @property
+    def several(self) -> bool:
+        """Whether a text can have several labels."""
+        return self.train.targets.ndim == 2
+
 
 def learn(train: Labelled, dev: Labelled, recipe: Recipe, watch: Watch, ledger: dict[str, Any] | None = None) -> Bundle:
     """Train a classifier as ``recipe`` says and return its bundle, not yet saved.
@@ -68,8 +89,9 @@ def learn(train: Labelled, dev: Labelled, recipe: Recipe, watch: Watch, ledger: 
     the best one so far; before the first has ended there is nothing to keep, and ``KeyboardInterrupt`` goes on.
     """
     began = time.perf_counter()
-    labels = classes_of(train.labels)
+    labels = classes_of(label for found in train.sets for label in found)
     dev = _known_only(dev, labels, watch)
+    train = balance(train, recipe)
     recipe = decide(train.texts, recipe, lambda sentence: watch(Note(sentence)))
     pipeline = build_pipeline(train.texts, recipe, len(labels))
     watch(Note(f"vocabulary: {len(pipeline.vocab.tokens):,} tokens" + _sizes(pipeline)))
@@ -83,12 +105,16 @@ def learn(train: Labelled, dev: Labelled, recipe: Recipe, watch: Watch, ledger: 
         watch(Note(f"{data.train.encoded.shortened:,} texts are longer than {recipe.max_length} tokens and were cut"))
     with training.deterministic(recipe), linear.unfinished_fits(), Beside(partial(fit_linear, data, pipeline)) as fit:
         branches, histories = train_branches(data, pipeline, recipe, watch) if recipe.model else ([], [])
-        baseline = wait_for(fit, bool(branches), watch)
-        model = join(branches, data, recipe, baseline, watch)
+        baseline = wait_for(fit, bool(branches), data.several, watch)
+        model, raw = join(branches, data, recipe, baseline, watch)
         if model.wide is None:
             pipeline = replace(pipeline, wide=None)
         bundle = assemble(model, pipeline, recipe, labels, ledger or {})
-    bundle.scores = score(bundle, dev, baseline, histories, time.perf_counter() - began)
+        score(bundle, dev, data, raw, baseline, recipe)
+    bundle.scores |= {
+        "epochs": [[vars(epoch) for epoch in history] for history in histories],
+        "seconds": round(time.perf_counter() - began, 1),
+    }
     return bundle
 
 
@@ -104,13 +130,30 @@ def classes_of(labels: Iterable[str]) -> list[str]:
 def _known_only(dev: Labelled, labels: list[str], watch: Watch) -> Labelled:
     """Dev documents whose label training knows; the others cannot help to choose anything."""
     known = set(labels)
-    kept = [place for place, label in enumerate(dev.labels) if label in known]
+    kept = [place for place, found in enumerate(dev.sets) if not found or known & set(found)]
     if len(kept) < len(dev.labels):
         watch(Note(f"{len(dev.labels) - len(kept)} dev documents have labels that training does not: left out"))
     if not kept:
         raise ValueError("no dev document has a label that the training data knows")
-    weights = None if dev.weights is None else dev.weights[kept]
-    return Labelled([dev.texts[place] for place in kept], [dev.labels[place] for place in kept], weights)
+    return take(dev, kept)
+
+
+def take(data: Labelled, places: list[int]) -> Labelled:
+    """The documents at some places."""
+    weights = None if data.weights is None else data.weights[places]
+    labels: Any = [data.labels[place] for place in places]
+    return Labelled([data.texts[place] for place in places], labels, weights)
+
+
+def balance(train: Labelled, recipe: Recipe) -> Labelled:
+    """With ``class_weight`` "balanced" every class counts as much as any other: ``n / (classes n_c)`` a document."""
+    if recipe.class_weight != "balanced":
+        return train
+    if train.several:
+        raise ValueError("class_weight=balanced is for one label a text; with several each label has its own threshold")
+    counts = Counter(train.labels)
+    weights = np.array([len(train.labels) / (len(counts) * counts[label]) for label in train.labels], np.float32)
+    return train._replace(weights=weights if train.weights is None else weights * train.weights)
 
 
 def _sizes(pipeline: Pipeline) -> str:
@@ -123,7 +166,12 @@ def encode(train: Labelled, dev: Labelled, labels: list[str], pipeline: Pipeline
     number = {label: place for place, label in enumerate(labels)}
 
     def examples(side: Labelled) -> Examples:
-        targets = np.array([number[label] for label in side.labels], np.int64)
+        if not side.several:
+            targets = np.array([number[label] for (label,) in side.sets], np.int64)
+        else:
+            targets = np.zeros((len(side.labels), len(labels)), np.int8)
+            for row, found in zip(targets, side.sets, strict=True):
+                row[[number[label] for label in found if label in number]] = 1
         return Examples(pipeline.encode(side.texts), targets, side.weights)
 
     return Data(labels, examples(train), examples(dev), len(pipeline.vocab.tokens))
@@ -146,7 +194,7 @@ def fit_linear(data: Data, pipeline: Pipeline, check: Check) -> Linear | None:
     )
 
 
-def wait_for(fit: Beside[Linear | None], trained: bool, watch: Watch) -> Linear | None:
+def wait_for(fit: Beside[Linear | None], trained: bool, several: bool, watch: Watch) -> Linear | None:
     """The baseline, as soon as it is there.
 
     Where a network is ``trained``, neither Ctrl-C nor a fit that fails ends the run: there is no linear model then.
@@ -165,7 +213,7 @@ def wait_for(fit: Beside[Linear | None], trained: bool, watch: Watch) -> Linear 
         )
         return None
     if fitted is not None:
-        found = f"dev accuracy {fitted.dev_accuracy:.4f}, {fitted.seconds:.0f} s"
+        found = f"dev {'micro-F1' if several else 'accuracy'} {fitted.dev_accuracy:.4f}, {fitted.seconds:.0f} s"
         watch(Note(f"linear model (TF-IDF + SVM, C={fitted.cost}): {found}"))
     return fitted
 
@@ -257,28 +305,42 @@ def share_codes(network: Deep, data: Data, recipe: Recipe, watch: Watch) -> bool
     return stopped
 
 
-def join(branches: list[Deep], data: Data, recipe: Recipe, baseline: Linear | None, watch: Watch) -> Classifier:
-    """The branches that dev asks for in one classifier, with the scales at which they make dev likeliest together."""
+def join(
+    branches: list[Deep], data: Data, recipe: Recipe, baseline: Linear | None, watch: Watch
+) -> tuple[Classifier, npt.NDArray[Any]]:
+    """The branches that dev asks for in one classifier, with the scales at which they make dev likeliest together.
+
+    Also the probabilities of dev at scales of 1, ``(B, C)``: what they were before they were calibrated.
+    """
     wide = None
     if baseline is not None:
         wide = WideTable(torch.from_numpy(baseline.weight), torch.from_numpy(baseline.bias))
-    classifier = Classifier(branches, wide)
+    classifier = Classifier(branches, wide, data.several)
     classifier.halve_tables()
     deep = [training.predict(branch, data.dev.encoded, recipe) for branch in branches]
     kinds = [np.mean(deep, axis=0)] if deep else []
     if baseline is not None:
         kinds.append(baseline.scores(data.dev.encoded))
     scales = weigh(kinds, data.dev.targets, data.dev.weights)
+    moved = shift(np.tensordot(scales, np.stack(kinds), 1), data.dev.targets, data.dev.weights)
+    scales = moved.factor * scales
     if len(kinds) == 2:
         which = {(True, True): "both branches", (True, False): "the recurrent branch alone"}
         used = which.get((scales[0] > 0, scales[1] > 0), "the linear branch alone")
-        watch(Note(f"the bundle answers by {used}: logits = {scales[0]:.2f} x recurrent + {scales[1]:.2f} x linear"))
+        offset = " + an offset a class" if moved.offset.any() else ""
+        watch(
+            Note(
+                f"the bundle answers by {used}: logits = {scales[0]:.2f} x recurrent + {scales[1]:.2f} x linear{offset}"
+            )
+        )
         if scales[0] == 0:  # what has no say need not be stored and computed
-            classifier = Classifier([], wide)
+            classifier = Classifier([], wide, data.several)
         elif scales[1] == 0:
-            classifier = Classifier(branches)
+            classifier = Classifier(branches, several=data.several)
     classifier.scales[:] = torch.tensor([scales[0] if deep else 0.0, scales[-1] if wide else 0.0])
-    return classifier
+    classifier.offset[:] = torch.from_numpy(moved.offset)
+    total = np.sum(kinds, axis=0)
+    return classifier, expit(total) if data.several else softmax(total, axis=1)
 
 
 def assemble(
@@ -304,6 +366,7 @@ def assemble(
         ledger=ledger,
         versions=versions(),
         golden=[],
+        decisions=Decisions(model.several).to_json(),
     )
 
 
@@ -314,22 +377,14 @@ def compact(weight: torch.Tensor) -> npt.NDArray[Any]:
 
 
 def score(
-    bundle: Bundle, dev: Labelled, baseline: Linear | None, histories: list[list[Epoch]], seconds: float
-) -> dict[str, Any]:
-    """Dev scores as the runtime itself answers them; the golden inputs with their probabilities go into the bundle."""
-    probabilities = Predictor(bundle).predict_proba(dev.texts)
-    bundle.golden = [(text, row.tolist()) for text, row in zip(dev.texts[:GOLDEN], probabilities, strict=False)]
-    predicted = [bundle.labels[place] for place in probabilities.argmax(1)]
-    return {
-        "dev": evaluate(dev.labels, predicted, bundle.labels),
-        "linear": None if baseline is None else _linear_scores(baseline),
-        "epochs": [[vars(epoch) for epoch in history] for history in histories],
-        "seconds": round(seconds, 1),
-    }
-
-
-def _linear_scores(baseline: Linear) -> dict[str, float]:
-    return {"accuracy": baseline.dev_accuracy, "cost": baseline.cost, "emphasis": baseline.emphasis}
+    bundle: Bundle, dev: Labelled, data: Data, raw: npt.NDArray[Any], baseline: Linear | None, recipe: Recipe
+) -> None:
+    """Give the bundle its scores, decisions and evidence as the runtime itself answers dev, and its golden inputs."""
+    held = hold(Predictor(bundle), dev.texts, dev.labels)
+    bundle.golden = [(text, row.tolist()) for text, row in zip(dev.texts[:GOLDEN], held.probabilities, strict=False)]
+    lengths = data.train.encoded.lengths, recipe.max_length
+    found = judge(held, raw, baseline, data.dev, lengths, data.train.targets)
+    bundle.scores, bundle.decisions, bundle.evidence = found
 
 
 def versions() -> dict[str, str]:

@@ -15,6 +15,7 @@ from sklearn.exceptions import ConvergenceWarning
 from sklearn.svm import LinearSVC
 
 from fenlei.beside import Check
+from fenlei.objective import quality
 from fenlei.pipeline import Encoded
 
 Floats = npt.NDArray[np.float32]
@@ -75,8 +76,8 @@ def fit(
 
     def attempt(cost: float, share: float) -> Linear:
         weight, bias = _fit_one(x, targets, classes, cost, share, weights, check)
-        right = np.argmax(dev_x @ weight + bias, axis=1) == dev_targets
-        return Linear(weight, bias, cost, share, float(np.average(right, weights=dev_weights)), 0.0)
+        found = quality(np.asarray(dev_x @ weight + bias), dev_targets, dev_weights)
+        return Linear(weight, bias, cost, share, found, 0.0)
 
     # One after the other: the fits of a process share liblinear's random numbers, and in threads they mix them.
     best = max((attempt(cost, EMPHASIS) for cost in costs), key=lambda each: each.dev_accuracy)
@@ -96,16 +97,17 @@ def _fit_one(
     """Weights ``(V, C)`` and bias ``(C,)``; a class that training does not hold gets no score above the others."""
     weight = np.zeros((x.shape[1], classes), np.float32)
     bias = np.full(classes, -1.0, np.float32)
-    present = np.unique(targets)
-    if len(present) == 2:
+    several = targets.ndim == 2
+    sizes = (targets > 0).sum(0) if several else np.bincount(targets, minlength=classes)
+    bias[sizes == len(targets)] = 1.0
+    able = np.flatnonzero((sizes > 0) & (sizes < len(targets)))
+    mirrored = not several and len(able) == 2  # the one is what the other is not
+    for each in able[mirrored:]:
         check()
-        low, high = present
-        weight[:, high], bias[high] = _against_rest(x, targets == high, cost, share, weights)
-        weight[:, low], bias[low] = -weight[:, high], -bias[high]
-    else:
-        for each in present:
-            check()
-            weight[:, each], bias[each] = _against_rest(x, targets == each, cost, share, weights)
+        inside = targets[:, each] > 0 if several else targets == each
+        weight[:, each], bias[each] = _against_rest(x, inside, cost, share, weights)
+    if mirrored:
+        weight[:, able[0]], bias[able[0]] = -weight[:, able[1]], -bias[able[1]]
     weight[0] = 0.0
     return weight, bias
 

@@ -13,7 +13,11 @@ COUNTS = (
 )
 OPEN = ("batch_size", "epochs", "max_size", "patience", "steps")  # may be None: decided from the data, or no limit
 FROM_ZERO = ("pretrain_epochs", "report_steps", "seed")
-CHOICES = {"precision": ("auto", "fp32", "bf16"), "schedule": ("linear", "constant")}
+CHOICES = {
+    "precision": ("auto", "fp32", "bf16"),
+    "schedule": ("linear", "constant"),
+    "class_weight": ("none", "balanced"),
+}
 SHARES = ("dev_fraction", "dropout", "embedding_dropout", "label_smoothing", "token_dropout", "warmup")
 
 
@@ -66,6 +70,7 @@ class Recipe:
     warmup: float = 0.05
     clip_norm: float = 1.0
     label_smoothing: float = 0.05
+    class_weight: str = "none"
     token_dropout: float = 0.1
     patience: int | None = 3
     dev_fraction: float = 0.1

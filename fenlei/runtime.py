@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
 from os import PathLike
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
 from fenlei.bundle import Bundle
+from fenlei.decisions import Decisions, Rule
 from fenlei.pipeline import Array, Encoded, Pipeline, chunks
 from fenlei.vocab import Vocab
 
@@ -22,14 +23,19 @@ BATCH_TEXTS = 64
 # rows: with whole groups and two rows at least, a row's sums do not depend, to the last bit, on the rows beside it.
 GROUP = 8
 FEWEST_ROWS = 2
+PLAIN = Rule()
 GOLDEN_TOLERANCE = 1e-4  # other processors round differently in the last bits
 
 
 class Answer(NamedTuple):
-    """The likeliest labels of one text with their probabilities, from high to low."""
+    """The labels of one text with their probabilities, from high to low; ``unknown`` where no label is sure enough.
+
+    Where so many labels were asked for, they are there even if the answer is ``unknown``.
+    """
 
     labels: tuple[str, ...]
     probabilities: tuple[float, ...]
+    unknown: bool = False
 
 
 class Predictor:
@@ -43,6 +49,8 @@ class Predictor:
         self.labels = self.bundle.labels
         vocab = Vocab([token for token, _ in self.bundle.vocab], [count for _, count in self.bundle.vocab])
         self.pipeline = Pipeline.restore(self.bundle.pipeline, self.bundle.tables, vocab)
+        self.decisions = Decisions.from_json(self.bundle.decisions)
+        self.several = self.decisions.several
         self._session = _session(self.bundle.graph, threads)
         self._inputs = [each.name for each in self._session.get_inputs()]
 
@@ -51,18 +59,36 @@ class Predictor:
         parts = [self._probabilities(self.pipeline.encode(chunk)) for chunk in chunks(checked(texts))]
         return np.concatenate([np.zeros((0, len(self.labels)), np.float32), *parts])
 
-    def predict(self, texts: Iterable[str]) -> list[str]:
-        """The likeliest label of each text."""
+    def predict(self, texts: Iterable[str]) -> list[Any]:
+        """The likeliest label of each text; where a text can have several, a tuple of those that apply."""
+        if self.several:
+            return [answer.labels for answer in self.answer(texts)]
         return [self.labels[place] for place in self.predict_proba(texts).argmax(1)]
 
-    def stream(self, texts: Iterable[str], top: int = 1) -> Iterator[Answer]:
-        """The ``top`` likeliest labels of each text, one after the other, in memory that does not grow."""
-        if top < 1:
-            raise ValueError(f"top must be at least 1, got {top}")
+    def answer(self, texts: Iterable[str], rule: Rule = PLAIN) -> Iterator[Answer]:
+        """The labels of each text as ``rule`` says, one after the other, in memory that does not grow."""
+        cutoffs = self.decisions.cutoffs(self.labels, rule)
         for chunk in chunks(checked(texts)):
             for row in self._probabilities(self.pipeline.encode(chunk)):
-                places = np.argsort(-row, kind="stable")[:top]
-                yield Answer(tuple(self.labels[place] for place in places), tuple(float(row[p]) for p in places))
+                yield self._choose(row, rule, cutoffs)
+
+    def decide(self, probabilities: Floats, rule: Rule = PLAIN) -> list[Answer]:
+        """The same for rows of ``predict_proba``, ``(B, C)``."""
+        cutoffs = self.decisions.cutoffs(self.labels, rule)
+        return [self._choose(row, rule, cutoffs) for row in probabilities]
+
+    def _choose(self, row: Floats, rule: Rule, cutoffs: npt.NDArray[np.float64]) -> Answer:
+        """One text's answer from its probabilities ``(C,)``."""
+        ranking = np.argsort(-row, kind="stable")
+        enough = row[ranking] >= cutoffs[ranking]
+        unknown = not (enough.any() if self.several else enough[0])
+        if rule.top is not None:
+            places = ranking[: rule.top]
+            if rule.threshold is not None:
+                places = places[row[places] >= rule.threshold]
+        else:
+            places = ranking[enough] if self.several else ranking[: int(enough[0])]
+        return Answer(tuple(self.labels[p] for p in places), tuple(float(row[p]) for p in places), unknown)
 
     def verify(self) -> float:
         """Answer the bundle's golden inputs again; returns the largest difference.

@@ -8,13 +8,14 @@ import math
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
+from fenlei import objective
 from fenlei.models import Deep
 from fenlei.pipeline import Arrays, Encoded
 from fenlei.recipe import Recipe
@@ -29,10 +30,10 @@ TICK = 0.2  # seconds between two signs of life
 
 
 class Examples(NamedTuple):
-    """Encoded documents, their class numbers ``(B,)``, and how much each counts, ``(B,)``."""
+    """Encoded documents, their class numbers ``(B,)`` or 0 and 1 ``(B, C)``, and how much each counts, ``(B,)``."""
 
     encoded: Encoded
-    targets: Ints
+    targets: npt.NDArray[Any]
     weights: npt.NDArray[np.float32] | None = None
 
 
@@ -177,9 +178,9 @@ class Trainer:
         drop_tokens(arrays, self.recipe.token_dropout)
         with precision(self.recipe):
             logits = self.model(arrays).float()
-        loss = cross_entropy(logits, targets, self.train.weights, rows, self.recipe.label_smoothing)
+        loss = mean_loss(logits, targets, self.train.weights, rows, self.recipe.label_smoothing)
         self.optimizer.step(loss)
-        return float(loss.detach()), int((logits.detach().argmax(1) == targets).sum()), len(rows)
+        return float(loss.detach()), int(objective.right(logits.detach(), targets).sum()), len(rows)
 
     def _report(self, loss: float, right: int, documents: int) -> None:
         """A line every ``recipe.report_steps`` batches, and one at the last."""
@@ -191,11 +192,11 @@ class Trainer:
             self.recent = Meter()
 
 
-def cross_entropy(
+def mean_loss(
     logits: Tensor, targets: Tensor, weights: npt.NDArray[np.float32] | None, rows: Ints, smoothing: float
 ) -> Tensor:
-    """Softmax cross-entropy, the mean over the batch; with weights each document counts as much as its own."""
-    losses = nn.functional.cross_entropy(logits, targets, label_smoothing=smoothing, reduction="none")
+    """The mean loss over the batch; with weights each document counts as much as its own."""
+    losses = objective.losses(logits, targets, smoothing)
     if weights is not None:
         losses = losses * torch.from_numpy(weights[rows])
     return losses.mean()
@@ -354,12 +355,10 @@ def predict(model: Deep, encoded: Encoded, recipe: Recipe) -> npt.NDArray[np.flo
 
 
 def measure(model: Deep, dev: Examples, recipe: Recipe) -> tuple[float, float]:
-    """Mean cross-entropy and accuracy of the recurrent branch on held-out documents."""
-    logits = torch.from_numpy(predict(model, dev.encoded, recipe))
-    targets = torch.from_numpy(dev.targets)
-    losses = nn.functional.cross_entropy(logits, targets, reduction="none").numpy()
-    right = (logits.argmax(1) == targets).numpy()
-    return float(np.average(losses, weights=dev.weights)), float(np.average(right, weights=dev.weights))
+    """Mean loss and quality of the recurrent branch on held-out documents: accuracy, or micro-F1 of several labels."""
+    logits = predict(model, dev.encoded, recipe)
+    losses = objective.losses(torch.from_numpy(logits), torch.from_numpy(dev.targets)).numpy()
+    return float(np.average(losses, weights=dev.weights)), objective.quality(logits, dev.targets, dev.weights)
 
 
 def snapshot(model: nn.Module) -> dict[str, Tensor]:

@@ -23,7 +23,7 @@ from hypothesis import strategies as st
 from fenlei.bundle import Bundle, check_target, size
 from fenlei.bundle import folder as folder_module
 from fenlei.bundle.card import escape
-from fenlei.bundle.folder import LISTED, MANIFEST, NAMES
+from fenlei.bundle.folder import LISTED, MANIFEST, NAMES, REPORT
 
 AWKWARD = [
     *("../x", "/etc/passwd", "a/b", "a\\b", "C:\\x", "CON", ".", "..", "", " ", "\n", "\r\n", "\t", "\0", "\x1b[31m"),
@@ -88,6 +88,9 @@ def make(**changes: Any) -> Bundle:
         "ledger": {"skipped": 3},
         "versions": {"fenlei": "0.1.0", "numpy": "2.4.6"},
         "golden": [("球\n", [float(np.float32(0.1)), float(np.float32(0.9))])],
+        "decisions": {"kind": "one", "coverage": [[0.5, 1.0, 0.75]], "classes": {}, "thresholds": {}},
+        "evidence": {"mistakes": [{"text": "球"}]},
+        "report": "<p>球</p>\n",
     }
     return Bundle(**{**values, **changes})
 
@@ -113,7 +116,8 @@ def test_round_trip(tmp_path: Path) -> None:
     bundle = make()
     saved = bundle.save(tmp_path / "model")
     back = Bundle.load(saved)
-    for name in ("labels", "vocab", "pipeline", "model", "graph", "recipe", "scores", "ledger", "versions", "golden"):
+    plain = ("labels", "vocab", "pipeline", "model", "graph", "recipe", "scores", "ledger", "versions", "golden")
+    for name in (*plain, "decisions", "evidence", "report"):
         assert getattr(back, name) == getattr(bundle, name), name
     for ours, theirs in ((bundle.tables, back.tables), (bundle.weights, back.weights)):
         assert list(theirs) == sorted(ours)
@@ -125,6 +129,15 @@ def test_round_trip(tmp_path: Path) -> None:
     assert back.digest() == bundle.digest()
     assert {path.name for path in saved.iterdir()} == NAMES
     assert size(saved) == sum(map(len, bundle.files().values()))
+
+
+def test_a_bundle_may_be_without_a_report_and_is_the_same_one(tmp_path: Path) -> None:
+    plain = make(report="")
+    saved = plain.save(tmp_path / "model")
+    assert {path.name for path in saved.iterdir()} == NAMES - {REPORT}
+    assert size(saved) == sum(map(len, plain.files().values()))
+    assert Bundle.load(saved).report == ""
+    assert plain.digest() == make().digest()
 
 
 def test_awkward_labels_round_trip_and_nothing_is_written_outside(tmp_path: Path) -> None:

@@ -107,7 +107,7 @@ def test_weights_are_named_by_the_number_of_their_branch(members: int) -> None:
     model = classifier(members, wide=True)
     own = branch().state_dict().keys()
     expected = {f"branches.{number}.{name}" for number in range(members) for name in own}
-    assert model.state_dict().keys() == expected | {"scales", "wide.weight", "wide.bias"}
+    assert model.state_dict().keys() == expected | {"scales", "offset", "wide.weight", "wide.bias"}
     assert {"embeddings.ids.table.weight", "dense.weight", "dense.bias"} <= own
 
 

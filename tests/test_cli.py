@@ -24,6 +24,7 @@ from fenlei.cli.arguments import fits
 from fenlei.cli.output import escaped, output
 from fenlei.cli.predict import answers
 from fenlei.cli.writers import Row, write_csv, write_jsonl, write_tsv
+from fenlei.decisions import Rule
 from fenlei.progress import Progress
 from fenlei.screen import FORMULA, harmless
 from fenlei.training import Epoch, Step
@@ -381,7 +382,12 @@ def test_formulas_are_neutralised(cell: str) -> None:
 def test_json_lines_are_exact(text: str, label: str) -> None:
     stream = io.StringIO()
     write_jsonl([Row(text, [label], [0.25])], stream, 1)
-    assert json.loads(stream.getvalue()) == {"text": text, "labels": [label], "probabilities": [0.25]}
+    assert json.loads(stream.getvalue()) == {
+        "text": text,
+        "labels": [label],
+        "probabilities": [0.25],
+        "unknown": False,
+    }
     assert stream.getvalue().count("\n") == 1
 
 
@@ -406,7 +412,7 @@ def test_predict_ends_quietly_when_its_reader_does(awkward: Path, tmp_path: Path
 def test_predict_reads_no_more_than_it_needs(bundle: Bundle) -> None:
     read = itertools.count()
     endless = (f"球队 {number}" for number in read)
-    first = list(itertools.islice(answers(bundle, endless, 1), 10))
+    first = list(itertools.islice(answers(bundle, endless, Rule()), 10))
     assert [row.text for row in first] == [f"球队 {number}" for number in range(10)]
     assert next(read) <= 5000
 

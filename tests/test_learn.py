@@ -20,6 +20,7 @@ from fenlei.learn import GOLDEN, Labelled, Note, classes_of, learn
 from fenlei.models import ENCODERS, restore
 from fenlei.recipe import Recipe
 from fenlei.runtime import Predictor
+from fenlei.scoring import assess, hold
 from fenlei.training import Epoch, Step
 
 Sets = tuple[Labelled, Labelled]
@@ -117,7 +118,7 @@ def test_the_linear_branch_alone_learns(chinese: Sets, tiny: Recipe) -> None:
     assert accuracy(bundle, chinese[1]) > 0.9
     assert bundle.scores["dev"]["accuracy"] == pytest.approx(bundle.scores["linear"]["accuracy"])
     assert bundle.scores["epochs"] == []
-    assert set(bundle.weights) == {"scales", "wide.weight", "wide.bias"}
+    assert set(bundle.weights) == {"scales", "offset", "wide.weight", "wide.bias"}
 
 
 @pytest.mark.parametrize("changes", [{}, {"wide": False}, {"model": None, "options": {}}], ids=str)
@@ -127,7 +128,7 @@ def test_the_scores_repeat_exactly_from_the_saved_bundle(
     bundle = learn(*chinese, tiny.change(**changes), Log(), {"documents": 120})
     predictor = Predictor(bundle.save(tmp_path / "saved"))
     dev = chinese[1]
-    assert module.evaluate(dev.labels, predictor.predict(dev.texts), predictor.labels) == bundle.scores["dev"]
+    assert assess(hold(predictor, dev.texts, dev.labels), predictor.decisions) == bundle.scores["dev"]
     assert predictor.verify() == 0.0
     assert len(predictor.bundle.golden) == GOLDEN
     assert predictor.bundle.ledger == {"documents": 120}
@@ -460,6 +461,4 @@ def test_a_branch_without_a_say_is_left_out_of_the_bundle(
     assert ("wide.hashes" in bundle.tables) is wide
     predictor = Predictor(bundle)
     assert predictor.verify() == 0.0
-    assert (
-        module.evaluate(chinese[1].labels, predictor.predict(chinese[1].texts), bundle.labels) == bundle.scores["dev"]
-    )
+    assert assess(hold(predictor, *chinese[1][:2]), predictor.decisions) == bundle.scores["dev"]

@@ -16,6 +16,7 @@ from onnx import numpy_helper
 from fenlei import pipeline as road
 from fenlei import runtime
 from fenlei.bundle import Bundle
+from fenlei.decisions import Rule
 from fenlei.export import probabilities
 from fenlei.learn import Labelled, learn
 from fenlei.models import ENCODERS, Classifier, encoder_options, restore
@@ -95,7 +96,7 @@ def test_no_texts_give_no_rows(predictor: Predictor) -> None:
     assert predictor.predict_proba([]).shape == (0, 3)
     assert predictor.predict_proba(iter([])).dtype == np.float32
     assert predictor.predict([]) == []
-    assert list(predictor.stream([])) == []
+    assert list(predictor.answer([])) == []
 
 
 @pytest.mark.parametrize("text", ["one text", b"bytes"])
@@ -103,7 +104,7 @@ def test_one_string_is_no_list(predictor: Predictor, text: str) -> None:
     with pytest.raises(TypeError, match=rf"got one {type(text).__name__}: put it into a list"):
         predictor.predict_proba(text)
     with pytest.raises(TypeError, match="put it into a list"):
-        list(predictor.stream(text))
+        list(predictor.answer(text))
 
 
 @pytest.mark.parametrize("intruder", [None, float("nan"), 3, b"x", ["x"]])
@@ -113,20 +114,18 @@ def test_what_is_no_text_is_named_with_its_number(predictor: Predictor, intruder
         predictor.predict_proba(texts)  # type: ignore[arg-type]
 
 
-def test_stream_equals_predict_proba(predictor: Predictor, chinese: Sets) -> None:
-    answers = list(predictor.stream(chinese[1].texts, top=2))
+def test_answer_equals_predict_proba(predictor: Predictor, chinese: Sets) -> None:
+    answers = list(predictor.answer(chinese[1].texts, Rule(top=2)))
     found = predictor.predict_proba(chinese[1].texts)
     for answer, row in zip(answers, found, strict=True):
         order = np.argsort(-row, kind="stable")[:2]
         assert answer.labels == tuple(predictor.labels[place] for place in order)
         assert answer.probabilities == tuple(row[order].tolist())
-    assert [answer.labels[0] for answer in predictor.stream(chinese[1].texts)] == predictor.predict(chinese[1].texts)
+    assert [answer.labels[0] for answer in predictor.answer(chinese[1].texts)] == predictor.predict(chinese[1].texts)
 
 
-def test_stream_gives_at_most_all_labels_and_at_least_one(predictor: Predictor) -> None:
-    assert len(next(predictor.stream(["北京"], top=99)).labels) == 3
-    with pytest.raises(ValueError, match="top must be at least 1, got 0"):
-        list(predictor.stream(["北京"], top=0))
+def test_answer_gives_at_most_all_labels(predictor: Predictor) -> None:
+    assert len(next(predictor.answer(["北京"], Rule(top=99))).labels) == 3
 
 
 def test_stream_reads_a_bounded_way_ahead(predictor: Predictor, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,7 +137,7 @@ def test_stream_reads_a_bounded_way_ahead(predictor: Predictor, monkeypatch: pyt
             taken.append(1)
             yield "今天比赛"
 
-    answers = predictor.stream(endless())
+    answers = predictor.answer(endless())
     for number in range(100):
         next(answers)
         assert number < len(taken) <= number + 2 * 16

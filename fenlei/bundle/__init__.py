@@ -15,7 +15,7 @@ from typing import Any
 from fenlei.bundle import codec
 from fenlei.bundle.card import render
 from fenlei.bundle.codec import Array
-from fenlei.bundle.folder import CARD, FORMAT, MANIFEST, MAX_FILE_BYTES, check_target, digest, read, size, write
+from fenlei.bundle.folder import CARD, FORMAT, MANIFEST, MAX_FILE_BYTES, REPORT, check_target, digest, read, size, write
 
 __all__ = ["FORMAT", "Bundle", "check_target", "size"]
 
@@ -48,6 +48,17 @@ class Bundle:
     versions: dict[str, str]
     golden: list[tuple[str, list[float]]] = field(repr=False)
     """A few texts with the probabilities they got: float32 values, restored bit for bit."""
+    decisions: dict[str, Any] = field(default_factory=dict)
+    """Thresholds, and the curves on held-out texts behind them."""
+    evidence: dict[str, Any] = field(default_factory=dict, repr=False)
+    """What the report draws: classes, lengths, mistakes."""
+    report: str = field(default="", repr=False)
+    """The report as HTML; empty where none was made."""
+
+    @property
+    def several(self) -> bool:
+        """Whether a text can have several labels."""
+        return self.decisions.get("kind") == "several"
 
     def save(self, folder: str | os.PathLike[str], *, overwrite: bool = True) -> Path:
         """Write the bundle to `folder` all at once: after a failure or a kill it holds the old bundle or the new one.
@@ -85,13 +96,15 @@ class Bundle:
         files = self._content()
         self._parse(files)
         files[CARD] = self._card(files)
+        if self.report:
+            files[REPORT] = self.report.encode("utf-8", "backslashreplace")
         files[MANIFEST] = self._manifest(files)
         return files
 
     def digest(self) -> str:
         """The bundle's identity: SHA-256, 64 hex digits, over the manifest's entries for all that answers.
 
-        The model card is left out, so that a fenlei that words it differently still knows the same bundle.
+        Model card and report are left out, so that a fenlei that words them differently still knows the same bundle.
         """
         return digest(self._manifest(self._content()))
 
@@ -114,6 +127,8 @@ class Bundle:
             "ledger.json": codec.dump_json("ledger.json", self.ledger),
             "versions.json": codec.dump_json("versions.json", self.versions),
             "golden.json": codec.dump_json("golden.json", golden),
+            "decisions.json": codec.dump_json("decisions.json", self.decisions),
+            "evidence.json": codec.dump_json("evidence.json", self.evidence),
         }
         for name, data in files.items():
             if len(data) > MAX_FILE_BYTES:
@@ -137,6 +152,9 @@ class Bundle:
             ledger=codec.parse_object(files, "ledger.json"),
             versions=codec.parse_versions(files, "versions.json"),
             golden=codec.parse_golden(files, "golden.json"),
+            decisions=codec.parse_object(files, "decisions.json"),
+            evidence=codec.parse_object(files, "evidence.json"),
+            report=codec.parse_text(files, REPORT) if REPORT in files else "",
         )
 
     def _manifest(self, files: Mapping[str, bytes]) -> bytes:

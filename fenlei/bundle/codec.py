@@ -80,12 +80,17 @@ def parse_golden(files: Mapping[str, bytes], name: str) -> list[tuple[str, list[
     return pairs
 
 
-def parse_vocab(files: Mapping[str, bytes], name: str) -> list[tuple[str, int]]:
-    """The (token, count) of every line of a file."""
+def parse_text(files: Mapping[str, bytes], name: str) -> str:
+    """A file that is text."""
     try:
-        *lines, rest = files[name].decode().split("\n")
+        return files[name].decode()
     except UnicodeDecodeError as error:
         raise ValueError(f"{name} is not UTF-8 ({error})") from error
+
+
+def parse_vocab(files: Mapping[str, bytes], name: str) -> list[tuple[str, int]]:
+    """The (token, count) of every line of a file."""
+    *lines, rest = parse_text(files, name).split("\n")
     if rest:
         raise ValueError(f"{name} should end with a newline")
     return list(_parse_lines(name, lines))

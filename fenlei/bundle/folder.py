@@ -29,10 +29,13 @@ LISTED = frozenset(
         "ledger.json",
         "versions.json",
         "golden.json",
+        "decisions.json",
+        "evidence.json",
         CARD,
     }
 )
-NAMES = LISTED | {MANIFEST}
+REPORT = "report.html"  # the one file that a bundle may be without
+NAMES = LISTED | {REPORT, MANIFEST}
 MAX_FILE_BYTES = 2**31 - 1  # what one protobuf message, hence one ONNX file, can hold
 MAX_MANIFEST_BYTES = 2**16
 ADVICE = "copy the whole bundle again or train it again"
@@ -47,7 +50,8 @@ def digest(data: bytes) -> str:
 
 def size(folder: StrPath) -> int:
     """Bytes that a saved bundle's own files take; FileNotFoundError where one is missing."""
-    return sum(os.lstat(Path(folder) / name).st_size for name in NAMES)
+    names = NAMES if os.path.lexists(Path(folder) / REPORT) else NAMES - {REPORT}
+    return sum(os.lstat(Path(folder) / name).st_size for name in names)
 
 
 def check_target(folder: StrPath, *, overwrite: bool = True) -> Path:
@@ -77,7 +81,7 @@ def read(folder: StrPath) -> dict[str, bytes]:
         manifest = _manifest(path)
         try:
             entries = _entries(path, manifest)
-            return {name: _checked(path / name, entries[name]) for name in sorted(LISTED)}
+            return {name: _checked(path / name, entries[name]) for name in sorted(entries)}
         except (ValueError, FileNotFoundError):
             # A save may have put a new bundle here while the old one was being read: then read the new one.
             if _manifest(path) == manifest:
@@ -120,9 +124,9 @@ def _hint(folder: Path) -> str:
 
 
 def _entries(folder: Path, manifest: bytes) -> dict[str, Any]:
-    """The manifest's entries, one for every name in LISTED and no other."""
+    """The manifest's entries, one for every name in LISTED, perhaps one for the report, and no other."""
     entries = _current_format(folder, manifest)
-    for name in sorted(LISTED ^ entries.keys()):
+    for name in sorted((LISTED ^ entries.keys()) - {REPORT}):
         fault = f"lists the unknown file {name[:80]!r}" if name in entries else f"does not list {name}"
         raise ValueError(f"{folder / MANIFEST} {fault}: {ADVICE}")
     return entries

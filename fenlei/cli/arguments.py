@@ -13,6 +13,7 @@ from types import UnionType
 from typing import TYPE_CHECKING, Any, NoReturn
 
 if TYPE_CHECKING:
+    from fenlei.decisions import Rule
     from fenlei.recipe import Recipe
     from fenlei.text import Tokenizer
 
@@ -69,6 +70,22 @@ def add_recipe(verb: Parser) -> None:
     verb.add_argument("--set", action="append", default=[], metavar="NAME=VALUE", help="any setting of the recipe")
     verb.add_argument("--option", action="append", default=[], metavar="NAME=VALUE", help="an option of the network")
     verb.add_argument("--quiet", action="store_true", help="no progress bar")
+
+
+def add_rule(verb: Parser) -> None:
+    """How many labels are named, and when none is."""
+    verb.add_argument("--top", type=whole, metavar="K", help="labels a text, the likeliest first (default 1)")
+    sure = verb.add_mutually_exclusive_group()
+    sure.add_argument("--threshold", type=share, metavar="P", help="leave out less probable labels")
+    sure.add_argument("--coverage", type=share, metavar="C", help="answer this share, as on dev; the rest is unknown")
+    sure.add_argument("--precision", type=share, metavar="P", help="name a label where it was right so often on dev")
+
+
+def rule_of(arguments: argparse.Namespace) -> Rule:
+    """What ``add_rule`` was given."""
+    from fenlei.decisions import Rule
+
+    return Rule(arguments.top, arguments.threshold, arguments.coverage, arguments.precision)
 
 
 def whole(text: str, least: int = 1) -> int:

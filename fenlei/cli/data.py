@@ -16,14 +16,19 @@ if TYPE_CHECKING:
 Sides = dict[str, "list[Document]"]
 
 
-def read_data(path: str, encoding: str | None) -> tuple[list[Document], Ledger]:
-    """The documents of ``path``; what was decided and what was skipped is said."""
+def read_data(path: str, encoding: str | None, labels: str = "auto") -> tuple[list[Document], Ledger]:
+    """The documents of ``path``; what was decided and skipped is said. ``labels`` is that of ``corpus.read``."""
     from fenlei import corpus
 
-    documents, ledger = corpus.read(path, encoding=encoding)
+    documents, ledger = corpus.read(path, encoding=encoding, labels=labels)
     for line in ledger.summary():
         say(line)
     return documents, ledger
+
+
+def kind_of(documents: Sequence[Document]) -> str:
+    """Whether texts were found to have one label or several: other data for the same classifier is read alike."""
+    return "several" if any(document.others for document in documents) else "one"
 
 
 def divide(documents: Sequence[Document], ledger: Ledger, arguments: argparse.Namespace, recipe: Recipe) -> Sides:
@@ -32,7 +37,7 @@ def divide(documents: Sequence[Document], ledger: Ledger, arguments: argparse.Na
     for document in documents:
         sides[document.split or "train"].append(document)
     if arguments.dev:
-        sides["dev"], found = read_data(arguments.dev, arguments.encoding)
+        sides["dev"], found = read_data(arguments.dev, arguments.encoding, kind_of(documents))
         ledger.entries += found.entries
         ledger.notes += found.notes
     if arguments.corrections is not None:

@@ -23,6 +23,7 @@ def run(arguments: argparse.Namespace) -> None:
     """A tenth of the reviews is the test, a tenth of the rest is dev."""
     from fenlei import bundle as bundles
     from fenlei import corpus, demo
+    from fenlei.decisions import Rule
 
     require("torch", "onnx", "sklearn")
     recipe = recipe_of(arguments)
@@ -37,7 +38,7 @@ def run(arguments: argparse.Namespace) -> None:
     folder = bundle.save(arguments.out)
     result = measure(bundle, held_out)
     say(f"held-out test: {scores_line(result)}")
-    predictions = list(answers(bundle, demo.SENTENCES, top=1))
+    predictions = list(answers(bundle, demo.SENTENCES, Rule()))
     for row in predictions:
         say(f"  {row.labels[0]} {row.probabilities[0]:.3f}  {row.text}")
     say_next(folder)

@@ -51,7 +51,7 @@ def facts_of(bundle: Bundle) -> dict[str, Any]:
         "vocabulary": len(bundle.vocab),
         "parameters": sum(int(array.size) for array in bundle.weights.values()),
         "tokenizer": bundle.pipeline["tokenizer"],
-        "dev": {name: scores["dev"][name] for name in ("accuracy", "macro_f1", "n")} if scores.get("dev") else None,
+        "dev": dev_scores(scores["dev"]) if scores.get("dev") else None,
         "linear": scores.get("linear"),
         "epochs": [len(history) for history in scores.get("epochs", ())],
         "seconds": scores.get("seconds"),
@@ -60,6 +60,11 @@ def facts_of(bundle: Bundle) -> dict[str, Any]:
         "versions": bundle.versions,
         "digest": bundle.digest(),
     }
+
+
+def dev_scores(dev: dict[str, Any]) -> dict[str, Any]:
+    """The numbers that fit into a line."""
+    return {name: dev[name] for name in ("accuracy", "micro_f1", "macro_f1", "n") if name in dev}
 
 
 def lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:

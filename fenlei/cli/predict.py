@@ -9,12 +9,13 @@ from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fenlei.cli.arguments import add_verb, share, whole
+from fenlei.cli.arguments import add_rule, add_verb, rule_of
 from fenlei.cli.output import say
 from fenlei.cli.writers import WRITERS, Row
 
 if TYPE_CHECKING:
     from fenlei.bundle import Bundle
+    from fenlei.decisions import Rule
 
 
 def add(verbs: Any) -> None:
@@ -22,8 +23,7 @@ def add(verbs: Any) -> None:
     verb = add_verb(verbs, "predict", run, "label texts, one a line")
     verb.add_argument("bundle", metavar="BUNDLE", help="a folder that fenlei train wrote")
     verb.add_argument("file", metavar="FILE", nargs="?", default="-", help="texts, one a line; - is standard input")
-    verb.add_argument("--top", type=whole, default=1, metavar="K", help="labels a text (default 1)")
-    verb.add_argument("--threshold", type=share, default=0.0, metavar="P", help="leave out less probable labels")
+    add_rule(verb)
     verb.add_argument("--format", choices=("tsv", "jsonl", "csv"), default="tsv", help="default tsv")
     verb.add_argument("--encoding", metavar="NAME", help="of the texts (default: found; UTF-8 on standard input)")
 
@@ -39,16 +39,21 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.file == "-" and sys.stdin.isatty():
         say("texts, one a line; Ctrl-D ends")
     texts = read_lines(sys.stdin.buffer if arguments.file == "-" else arguments.file, arguments.encoding)
-    top = min(arguments.top, len(bundle.labels))
     write = WRITERS["json" if arguments.json else arguments.format]
-    write(answers(bundle, texts, top, arguments.threshold), sys.stdout, top)
+    rule = rule_of(arguments)
+    write(answers(bundle, texts, rule), sys.stdout, columns(bundle, rule))
 
 
-def answers(bundle: Bundle, texts: Iterable[str], top: int, threshold: float = 0.0) -> Iterator[Row]:
-    """The ``top`` likeliest labels of each text, those under ``threshold`` left out."""
+def columns(bundle: Bundle, rule: Rule) -> int:
+    """Labels that one text can have at most."""
+    return min(rule.top or (len(bundle.labels) if bundle.several else 1), len(bundle.labels))
+
+
+def answers(bundle: Bundle, texts: Iterable[str], rule: Rule) -> Iterator[Row]:
+    """The labels of each text as the rule says, probabilities to six decimals."""
     from fenlei.runtime import Predictor
 
     shown, read = tee(texts)  # the predictor reads ahead by one chunk, no more
-    for text, answer in zip(shown, Predictor(bundle).stream(read, top), strict=True):
-        kept = sum(probability >= threshold for probability in answer.probabilities)  # they fall
-        yield Row(text, answer.labels[:kept], [round(probability, 6) for probability in answer.probabilities[:kept]])
+    for text, answer in zip(shown, Predictor(bundle).answer(read, rule), strict=True):
+        probabilities = [round(probability, 6) for probability in answer.probabilities]
+        yield Row(text, answer.labels, probabilities, answer.unknown)

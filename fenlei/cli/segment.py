@@ -29,7 +29,7 @@ def run(arguments: argparse.Namespace) -> None:
     tokens = tokenize((document.text for document in documents), tokenizer, arguments.processes)
     with output(arguments.out) as stream:
         for document, words in zip(documents, tokens, strict=True):
-            stream.write(f"{escaped(document.label)}\t{' '.join(words)}\n")
+            stream.write(f"{','.join(map(escaped, document.labels))}\t{' '.join(words)}\n")
     say(f"{arguments.out}: {len(documents):,} documents")
     if arguments.json:
         emit({"documents": len(documents), "out": arguments.out, "ledger": ledger.counts})

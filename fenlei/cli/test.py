@@ -30,7 +30,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     require("sklearn")
     bundle = Bundle.load(arguments.bundle)
-    documents, _ = read_data(arguments.data, arguments.encoding)
+    documents, _ = read_data(arguments.data, arguments.encoding, "several" if bundle.several else "one")
     held_out = [document for document in documents if document.split == "test"]
     if held_out and len(held_out) < len(documents):
         say(f"measured on the test part: {len(held_out):,} of {len(documents):,} documents")
@@ -43,22 +43,25 @@ def run(arguments: argparse.Namespace) -> None:
 
 def measure(bundle: Bundle, documents: Sequence[Document]) -> dict[str, Any]:
     """Scores of a bundle on documents, as its runtime answers them."""
-    from fenlei.evaluation import evaluate
     from fenlei.runtime import Predictor
+    from fenlei.scoring import assess, hold
 
-    predicted = Predictor(bundle).predict([document.text for document in documents])
-    return evaluate([document.label for document in documents], predicted, bundle.labels)
+    predictor = Predictor(bundle)
+    held = hold(predictor, [document.text for document in documents], [document.labels for document in documents])
+    return assess(held, predictor.decisions)
 
 
 def scores_line(result: dict[str, Any]) -> str:
     """The three numbers that matter."""
-    return f"accuracy {result['accuracy']:.4f}, macro-F1 {result['macro_f1']:.4f}, n {result['n']:,}"
+    name, key = ("micro-F1", "micro_f1") if "micro_f1" in result else ("accuracy", "accuracy")
+    return f"{name} {result[key]:.4f}, macro-F1 {result['macro_f1']:.4f}, n {result['n']:,}"
 
 
 def dev_line(scores: dict[str, Any], network: str | None) -> str:
     """The scores on dev, with the baseline's beside them."""
     linear = scores.get("linear")
-    beside = f" (the linear model alone: {linear['accuracy']:.4f})" if linear and network else ""
+    key = "micro_f1" if "micro_f1" in scores["dev"] else "accuracy"
+    beside = f" (the linear model alone: {linear[key]:.4f})" if linear and network else ""
     return scores_line(scores["dev"]) + beside
 
 
@@ -73,7 +76,8 @@ def class_lines(result: dict[str, Any]) -> list[str]:
 
 def error_lines(result: dict[str, Any]) -> list[str]:
     """The pairs of classes that were confused most often."""
-    names, rows = result["confusion"]["labels"], result["confusion"]["rows"]
+    confusion = result.get("confusion", {"labels": [], "rows": []})  # with several labels a text there is none
+    names, rows = confusion["labels"], confusion["rows"]
     pairs = [(n, names[i], names[j]) for i, row in enumerate(rows) for j, n in enumerate(row) if i != j and n]
     worst = sorted(pairs, key=lambda each: -each[0])[:ERRORS_SHOWN]
     lines = [f"{n:>9,}  {escaped(true)} -> {escaped(predicted)}" for n, true, predicted in worst]

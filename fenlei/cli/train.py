@@ -26,6 +26,10 @@ def add(verbs: Any) -> None:
     """Its arguments."""
     verb = add_verb(verbs, "train", run, "turn labelled texts into a classifier")
     add_data(verb)
+    kind = verb.add_mutually_exclusive_group()
+    kind.add_argument("--single-label", dest="labels", action="store_const", const="one", help="one label a text")
+    kind.add_argument("--multi-label", dest="labels", action="store_const", const="several", help="several (a,b)")
+    verb.set_defaults(labels="auto")
     verb.add_argument("--dev", metavar="DATA", help=f"held-out data that decides, {DATA} (default: a tenth of DATA)")
     verb.add_argument("--out", default="fenlei-model", metavar="BUNDLE", help="folder to write (default fenlei-model)")
     verb.add_argument("--corrections", type=corrections, metavar="FILE", help="suspects.csv of fenlei check, filled in")
@@ -43,9 +47,9 @@ def run(arguments: argparse.Namespace) -> None:
     require("torch", "onnx", "sklearn")
     recipe = recipe_of(arguments)
     bundles.check_target(arguments.out)
-    documents, ledger = read_data(arguments.data, arguments.encoding)
+    documents, ledger = read_data(arguments.data, arguments.encoding, arguments.labels)
     sides = divide(documents, ledger, arguments, recipe)
-    bundle = train_on(sides["train"], sides["dev"], recipe, ledger, arguments.quiet)
+    bundle = train_on(sides["train"], sides["dev"], recipe, ledger, arguments.quiet, arguments.labels == "several")
     folder = bundle.save(arguments.out)
     say(f"dev: {dev_line(bundle.scores, recipe.model)}")
     result: dict[str, Any] = {"bundle": str(folder), "scores": bundle.scores, "ledger": ledger.counts}
@@ -57,7 +61,14 @@ def run(arguments: argparse.Namespace) -> None:
         emit(result)
 
 
-def train_on(train: Sequence[Document], dev: Sequence[Document], recipe: Recipe, ledger: Ledger, quiet: bool) -> Bundle:
+def train_on(
+    train: Sequence[Document],
+    dev: Sequence[Document],
+    recipe: Recipe,
+    ledger: Ledger,
+    quiet: bool,
+    several: bool = False,
+) -> Bundle:
     """A trained bundle, not yet saved; progress goes to standard error."""
     from fenlei.learn import learn
     from fenlei.progress import Progress
@@ -69,16 +80,21 @@ def train_on(train: Sequence[Document], dev: Sequence[Document], recipe: Recipe,
     try:
         with Progress(sys.stderr, quiet=quiet) as progress:
             found = json.loads(ledger.to_json())
-            return learn(labelled(train), labelled(dev or train), recipe, progress.show, found)
+            several = several or any(document.others for document in train)
+            learned, judged = labelled(train, several), labelled(dev or train, several)
+            return learn(learned, judged, recipe, progress.show, found)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("nothing was written") from None
 
 
-def labelled(documents: Sequence[Document]) -> Labelled:
-    """Columns for ``learn``."""
+def labelled(documents: Sequence[Document], several: bool) -> Labelled:
+    """Columns for ``learn``: one label a text, or several."""
     from fenlei.learn import Labelled
 
-    return Labelled([document.text for document in documents], [document.label for document in documents])
+    texts = [document.text for document in documents]
+    if several:
+        return Labelled(texts, [document.labels for document in documents])
+    return Labelled(texts, [document.label for document in documents])
 
 
 def say_next(folder: Path) -> None:

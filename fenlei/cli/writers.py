@@ -12,15 +12,16 @@ from fenlei.screen import harmless
 
 
 class Row(NamedTuple):
-    """A text and its likeliest labels with their probabilities."""
+    """A text and its labels with their probabilities; ``unknown`` where none is sure enough."""
 
     text: str
     labels: Sequence[str]
     probabilities: Sequence[float]
+    unknown: bool = False
 
 
 def write_tsv(rows: Iterable[Row], stream: IO[str], top: int) -> None:  # noqa: ARG001
-    """``label<TAB>probability``, repeated for further labels; an empty line where none is probable enough."""
+    """``label<TAB>probability``, repeated for further labels; an empty line where none is sure enough."""
     for row in rows:
         cells = [f"{escaped(label)}\t{p:.6f}" for label, p in zip(row.labels, row.probabilities, strict=True)]
         stream.write("\t".join(cells) + "\n")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import random
 import unicodedata
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -12,7 +12,7 @@ from fenlei.corpus.ledger import CONFLICT, DROPPED, DUPLICATE, LEAK, Ledger
 
 
 class Document(NamedTuple):
-    """A text with its label.
+    """A text with its label, or its labels: `label` is the first of them, `others` are the rest.
 
     `source` says where it stands, such as `train/体育/12.txt` or `train.tsv:17`; `split` is `train`, `dev`, `test`,
     or empty where the data does not say.
@@ -22,6 +22,12 @@ class Document(NamedTuple):
     label: str
     source: str
     split: str = ""
+    others: tuple[str, ...] = ()
+
+    @property
+    def labels(self) -> tuple[str, ...]:
+        """All labels; none where `label` is empty."""
+        return (self.label, *self.others) if self.label else ()
 
 
 def audit(documents: Sequence[Document], ledger: Ledger) -> None:
@@ -37,11 +43,11 @@ def audit(documents: Sequence[Document], ledger: Ledger) -> None:
         leaks = document.split in ("dev", "test") and document.text in in_train
         if leaks:
             ledger.add(LEAK, document.source, in_train[document.text].source)
-        if earlier.label != document.label:
+        if set(earlier.labels) != set(document.labels):
             ledger.add(CONFLICT, document.source, earlier.source)
         elif earlier is not document and not leaks:
             ledger.add(DUPLICATE, document.source, earlier.source)
-    _note_similar_labels({document.label for document in documents}, ledger)
+    _note_similar_labels({label for document in documents for label in document.labels}, ledger)
 
 
 def _note_similar_labels(labels: set[str], ledger: Ledger) -> None:
@@ -60,8 +66,9 @@ def deduplicate(documents: Sequence[Document], ledger: Ledger) -> list[Document]
     conflicting: dict[str, str] = {}
     for document in documents:
         earlier = first.setdefault(document.text, document)
-        if earlier.label != document.label:
-            conflicting.setdefault(document.text, f"labels {earlier.label!r} and {document.label!r}")
+        if set(earlier.labels) != set(document.labels):
+            one, other = (", ".join(each.labels) for each in (earlier, document))
+            conflicting.setdefault(document.text, f"labels {one!r} and {other!r}")
     kept = []
     for document in documents:
         if document.text in conflicting:
@@ -79,14 +86,15 @@ def split_dev(
     """(train, dev): about `fraction` of every class goes to dev, the same for the same seed, both in their old order.
 
     Copies of one text stay on one side, a text under two labels in train, and a class never loses its last text, so
-    dev may be empty.
+    dev may be empty. A text that has several labels counts for the rarest of them.
     Raises ValueError unless 0 < fraction < 1.
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction is {fraction}, expected a number between 0 and 1, such as 0.1")
+    counts = Counter(label for document in documents for label in document.labels)
     labels_of: dict[str, set[str]] = defaultdict(set)
     for document in documents:
-        labels_of[document.text].add(document.label)
+        labels_of[document.text].add(min(document.labels, key=lambda label: (counts[label], label), default=""))
     classes: dict[str, list[str]] = defaultdict(list)
     for text, labels in labels_of.items():
         if len(labels) == 1:  # a text that contradicts itself can judge nothing

@@ -11,30 +11,35 @@ from typing import BinaryIO, cast
 from fenlei.corpus.documents import Document, audit
 from fenlei.corpus.encoding import Missing, file_codecs, known, mark, read_texts
 from fenlei.corpus.folders import CLASS_NAMES, LINE_SUFFIXES, Folder, Part, check_format
+from fenlei.corpus.labels import settle
 from fenlei.corpus.ledger import EMPTY, NO_LABEL, REPAIRED, Ledger
 from fenlei.corpus.lines import strip_line_end, text_lines
 from fenlei.corpus.tables import Table, is_labelled
 
 
-def read(path: str | PathLike[str], *, encoding: str | None = None) -> tuple[list[Document], Ledger]:
+def read(
+    path: str | PathLike[str], *, encoding: str | None = None, labels: str = "auto"
+) -> tuple[list[Document], Ledger]:
     """The documents of a folder or file, and the ledger of what was skipped, repaired or decided.
 
     Taken are a folder per class, a file per class with a text a line, files or folders named train, dev and test,
     and single csv, tsv, JSON lines or fastText files. `encoding` None finds the encoding: UTF-8 and byte order marks
-    file by file, and one vote for all others.
+    file by file, and one vote for all others. `labels` says whether a text has "one" label or "several", or that the
+    data decides ("auto").
     Raises FileNotFoundError for no such path, and ValueError where there are no documents, no labels or no text.
     """
     root = Path(path)
     ledger = Ledger()
     encoding = known(encoding) if encoding else None
     if root.is_dir():
-        documents = _read_folder(root, encoding, ledger)
+        documents, names = _read_folder(root, encoding, ledger)
     elif root.is_file():
-        documents = _read_file(root, encoding, ledger)
+        documents, names = _read_file(root, encoding, ledger)
     elif root.exists():
         raise ValueError(f"{root} is neither a file nor a folder; save the data to a file first")
     else:
         raise FileNotFoundError(f"no such file or folder: {root}")
+    documents = _name_labels(settle(documents, labels, ledger), names, ledger)
     if not documents:
         raise ValueError(f"no documents in {root}: {_reason(ledger)}")
     audit(documents, ledger)
@@ -48,15 +53,18 @@ def _reason(ledger: Ledger) -> str:
     return f"nothing in it could be used, first {source} ({kind}: {detail})"
 
 
-def _read_file(path: Path, encoding: str | None, ledger: Ledger) -> list[Document]:
+def _read_file(path: Path, encoding: str | None, ledger: Ledger) -> tuple[list[Document], Path | None]:
+    """The documents, and the file beside it that names the classes, if there is one."""
     check_format(path)
     codec = file_codecs([path], encoding, ledger)[path]
     documents = list(Table(path, path.name, codec, ledger).documents())
     candidates = (path.with_name(name + suffix) for name in CLASS_NAMES for suffix in LINE_SUFFIXES)
-    return _name_labels(documents, next((each for each in candidates if each.is_file()), None), ledger)
+    return documents, next((each for each in candidates if each.is_file()), None)
 
 
-def _read_folder(root: Path, encoding: str | None, ledger: Ledger) -> list[Document]:
+def _read_folder(root: Path, encoding: str | None, ledger: Ledger) -> tuple[list[Document], Path | None]:
+    """The documents, and the file in it that names the classes, if there is one."""
+
     def labelled(path: Path) -> bool:
         try:
             return is_labelled(path, file_codecs([path], encoding, Ledger())[path])
@@ -67,7 +75,7 @@ def _read_folder(root: Path, encoding: str | None, ledger: Ledger) -> list[Docum
     by_line = [part for part in folder.parts if part.kind != "document"]
     documents = _read_by_line(by_line, encoding, ledger)
     documents += _read_whole([part for part in folder.parts if part.kind == "document"], encoding, ledger)
-    return _name_labels(documents, folder.class_names, ledger)
+    return documents, folder.class_names
 
 
 def _read_by_line(parts: Sequence[Part], encoding: str | None, ledger: Ledger) -> list[Document]:
@@ -102,7 +110,7 @@ def _read_whole(parts: Sequence[Part], encoding: str | None, ledger: Ledger) -> 
 
 def _name_labels(documents: list[Document], names_file: Path | None, ledger: Ledger) -> list[Document]:
     """Put the names of class.txt in the place of the numbers of its lines, if all labels are such numbers."""
-    labels = {document.label for document in documents}
+    labels = {label for document in documents for label in document.labels}
     if names_file is None or not all(label.isdecimal() and len(label) < 6 for label in labels):
         return documents
     content = read_texts([names_file], None, ledger)[0]
@@ -114,7 +122,9 @@ def _name_labels(documents: list[Document], names_file: Path | None, ledger: Led
         ledger.note(f"{names_file.name} lists {len(names)} names, which do not fit the labels; they stay numbers.")
         return documents
     ledger.note(f"{names_file.name} names the classes: {start} is {names[0]!r}.")
-    return [document._replace(label=names[int(document.label) - start]) for document in documents]
+    named = ([names[int(label) - start] for label in document.labels] for document in documents)
+    pairs = zip(documents, named, strict=True)
+    return [document._replace(label=first, others=tuple(rest)) for document, (first, *rest) in pairs]
 
 
 def read_lines(stream: BinaryIO | str | PathLike[str], encoding: str | None = None) -> Iterator[str]:

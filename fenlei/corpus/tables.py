@@ -19,7 +19,6 @@ from fenlei.corpus.ledger import (
     MISSING_CELLS,
     NO_LABEL,
     RAGGED,
-    SEVERAL_LABELS,
     UNPARSABLE,
     Ledger,
 )
@@ -71,24 +70,26 @@ class Table:
             for number, line in text_lines(file, self.codec, self.fault):
                 yield from self._document(number, line.rstrip("\r\n"), label)
 
-    def _document(self, number: int, text: str, label: str) -> Iterator[Document]:
+    def _document(self, number: int, text: str, *labels: str) -> Iterator[Document]:
         """One document, or none and a line in the ledger."""
+        label, *others = dict.fromkeys(filter(None, labels)) or ("",)
         if not text or text.isspace():
             self.fault(EMPTY, number, "no text")
         elif not label:
             self.fault(NO_LABEL, number, "no label")
         else:
-            yield Document(text, label, f"{self.source}:{number}", self.split)
+            yield Document(text, label, f"{self.source}:{number}", self.split, tuple(others))
 
     def _fasttext(self, lines: Iterable[Line]) -> Iterator[Document]:
         for number, line in lines:
-            label, text = [*line.split(None, 1), "", ""][:2]
-            if PREFIX in text:
-                self.fault(SEVERAL_LABELS, number, "several labels in one line")
-            elif label and not label.startswith(PREFIX):
-                self.fault(NO_LABEL, number, f"no {PREFIX} at the start")
+            labels, rest = [], line
+            while rest.lstrip().startswith(PREFIX):
+                label, rest = [*rest.split(None, 1), ""][:2]
+                labels.append(label.removeprefix(PREFIX))
+            if labels or not rest.strip():
+                yield from self._document(number, rest.rstrip("\r\n"), *labels)
             else:
-                yield from self._document(number, text.rstrip("\r\n"), label.removeprefix(PREFIX))
+                self.fault(NO_LABEL, number, f"no {PREFIX} at the start")
 
     def _delimited(self, lines: Iterable[Line], delimiter: str) -> Iterator[Document]:
         rows = unquoted_rows(lines, delimiter) if delimiter in UNQUOTED else quoted_rows(lines, delimiter, self.fault)
@@ -152,7 +153,7 @@ class Table:
         if text is not None and not isinstance(text, str):
             self.fault(UNPARSABLE, number, f"{text_key!r} is a {type(text).__name__}, expected a string")
         elif isinstance(label, list):
-            self.fault(SEVERAL_LABELS, number, f"{label_key!r} is a list")
+            yield from self._document(number, text or "", *map(_cell, label))
         elif isinstance(label, dict):
             self.fault(UNPARSABLE, number, f"{label_key!r} is an object, expected a string")
         else:

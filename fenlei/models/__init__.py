@@ -87,7 +87,7 @@ def restore(bundle: Bundle, stream_sizes: Mapping[str, int]) -> Classifier:
         )
         for _ in range(bundle.model["branches"])
     ]
-    classifier = Classifier(branches, wide)
+    classifier = Classifier(branches, wide, several=bundle.several)
     classifier.load_state_dict(weights)
     return classifier
 

@@ -14,21 +14,24 @@ from fenlei.models.deep import Deep
 
 
 class Classifier(nn.Module):
-    """``logits = scale * mean_k deep_k + wide_scale * wide``; either kind of branch may be absent.
+    """``logits = scale * mean_k deep_k + wide_scale * wide + offset``; either kind of branch may be absent.
 
     ``arrays`` are the pipeline's, as tensors: those of ``Deep``, and with a wide branch ``ngrams``, ``ngram_values
     (B, N)``. Several recurrent branches, which differ by their first weights, err less than one (Hansen and Salamon
-    1990). The two scales are set after training, on dev: they calibrate the probabilities and weigh the kinds of
-    branches against each other.
+    1990). The two scales and the offset ``(C,)`` are set after training, on dev: they calibrate the probabilities and
+    weigh the kinds of branches against each other. ``several`` labels can be true of a text, or one alone.
     """
 
-    def __init__(self, branches: Sequence[Deep], wide: WideTable | None = None) -> None:
+    def __init__(self, branches: Sequence[Deep], wide: WideTable | None = None, several: bool = False) -> None:
         super().__init__()
         if not branches and wide is None:
             raise ValueError("a classifier needs a recurrent branch, a wide branch, or both")
         self.branches: Sequence[Deep] = nn.ModuleList(branches)  # type: ignore[assignment]
         self.wide = wide
+        self.several = several
+        classes = branches[0].dense.out_features if wide is None else len(wide.bias)
         self.scales = nn.Buffer(torch.ones(2))
+        self.offset = nn.Buffer(torch.zeros(classes))
 
     @property
     def reads_sentences(self) -> bool:
@@ -43,11 +46,16 @@ class Classifier(nn.Module):
             table.copy_(table.half().float())
 
     def forward(self, arrays: Mapping[str, Tensor]) -> Tensor:
-        """Logits ``(B, C)``; their softmax is the answer."""
+        """Logits ``(B, C)``; their softmax is the answer, or where texts have several labels their sigmoid."""
         logits = [self.scales[0] / len(self.branches) * branch(arrays) for branch in self.branches]
         if self.wide is not None:
             logits.append(self.scales[1] * self.wide(arrays["ngrams"], arrays["ngram_values"]))
-        return sum(logits[1:], logits[0])
+        return sum(logits[1:], logits[0]) + self.offset
+
+    def probabilities(self, arrays: Mapping[str, Tensor]) -> Tensor:
+        """The answer, ``(B, C)``."""
+        logits = self(arrays)
+        return torch.sigmoid(logits) if self.several else torch.softmax(logits, dim=1)
 
     def nodes(self, graph: Graph) -> str:
         """The whole network in ONNX, from the pipeline's arrays to ``probabilities (B, C)``."""
@@ -60,5 +68,8 @@ class Classifier(nn.Module):
             values = graph.input("ngram_values", np.float32, ("B", "N"))
             wide = self.wide.nodes(graph, rows, values)
             logits.append(graph.add("Mul", wide, graph.constant(self.scales[1])))
+        if self.offset.any():
+            logits.append(graph.constant(self.offset))
         total = graph.add("Sum", *logits) if len(logits) > 1 else logits[0]
-        return graph.rename(graph.add("Softmax", total, axis=1), "probabilities")
+        answer = graph.add("Sigmoid", total) if self.several else graph.add("Softmax", total, axis=1)
+        return graph.rename(answer, "probabilities")

@@ -258,7 +258,7 @@ def _answer(model: Classifier, arrays: Mapping[str, npt.NDArray[Any]]) -> Floats
     """Probabilities ``(C,)``; the graph of gradients stays with what the watchers keep."""
     tensors = {name: torch.from_numpy(array) for name, array in arrays.items()}
     tensors = {name: each.double() if each.is_floating_point() else each for name, each in tensors.items()}
-    return torch.softmax(model(tensors)[0], dim=0).detach().numpy()
+    return model.probabilities(tensors)[0].detach().numpy()
 
 
 def _gradients(loss: Tensor, memories: list[Tensor]) -> list[Tensor]:

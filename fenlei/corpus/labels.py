@@ -1,0 +1,85 @@
+"""One label a text or several: decided from the data, and cells that hold several labels are divided."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Sequence
+
+from fenlei.corpus.documents import Document
+from fenlei.corpus.ledger import NO_LABEL, SEVERAL_LABELS, Ledger
+
+KINDS = ("auto", "one", "several")
+DIVIDERS = (",", ";", "|", "，", "、", "；")
+SHARE = 0.01  # of the texts with more than one label: from here on that is meant, under it a slip
+RECUR = 0.9  # of the parts of divided cells stand in other cells too, if the parts are labels
+
+
+def settle(documents: Sequence[Document], kind: str, ledger: Ledger) -> list[Document]:
+    """The documents with one label each, or with several, as ``kind`` says or as the data shows.
+
+    Where texts have one label, those with several are skipped and named; where they have several, cells are divided.
+    An unknown ``kind`` is a ``ValueError``.
+    """
+    if kind not in KINDS:
+        raise ValueError(f"unknown kind of labels {kind!r}; the choices are {', '.join(KINDS)}")
+    listed = sum(bool(document.others) for document in documents)
+    divider = None if kind == "one" else find_divider(documents, certain=kind == "several")
+    if kind == "one" or (kind == "auto" and divider is None and listed < SHARE * len(documents)):
+        return [document for document in documents if _has_one(document, ledger)]
+    divided = [divide(document, divider) for document in documents]
+    for document in divided:
+        if not document.labels:
+            ledger.add(NO_LABEL, document.source, "no label")
+    kept = [document for document in divided if document.labels]
+    many = sum(bool(document.others) for document in kept)
+    names = {label for document in kept for label in document.labels}
+    between = f", divided by {divider!r} in their cells" if divider else ""
+    ledger.note(
+        f"Several labels a text: {many:,} of {len(kept):,} texts have more than one of {len(names):,} labels{between}; "
+        "with --single-label a cell is one label."
+    )
+    return kept
+
+
+def _has_one(document: Document, ledger: Ledger) -> bool:
+    if document.others:
+        ledger.add(SEVERAL_LABELS, document.source, f"labels {', '.join(document.labels[:5])}")
+    return not document.others
+
+
+def divide(document: Document, divider: str | None) -> Document:
+    """The document with the distinct labels of its cells."""
+    if divider is None:
+        return document
+    parts = (part.strip() for label in document.labels for part in label.split(divider))
+    first, *others = dict.fromkeys(filter(None, parts)) or ("",)
+    return document._replace(label=first, others=tuple(others))
+
+
+def find_divider(documents: Sequence[Document], certain: bool) -> str | None:
+    """What stands between the labels of one cell; None where cells are single labels.
+
+    Parts are taken for labels if nearly all of them stand in other cells too, and if there are fewer parts than kinds
+    of cells: ``a``, ``b`` and ``a,b``. Where it is ``certain`` that texts have several labels, the commonest is taken.
+    """
+    cells = Counter(document.label for document in documents if not document.others)
+    held = {divider: sum(n for cell, n in cells.items() if divider in cell) for divider in DIVIDERS}
+    if certain:
+        best = max(DIVIDERS, key=held.__getitem__)
+        return best if held[best] else None
+    enough = [divider for divider in DIVIDERS if held[divider] >= max(1, SHARE * len(documents))]
+    return next((divider for divider in enough if _divides(cells, divider)), None)
+
+
+def _divides(cells: Counter[str], divider: str) -> bool:
+    parts: Counter[str] = Counter()
+    divided: set[str] = set()
+    for cell in cells:
+        found = {part.strip() for part in cell.split(divider)}
+        if "" in found:
+            return False
+        parts.update(found)
+        if len(found) > 1:
+            divided |= found
+    recurring = sum(parts[part] > 1 for part in divided)
+    return bool(divided) and recurring >= RECUR * len(divided) and len(parts) < len(cells)
