@@ -277,6 +277,14 @@ def test_classes_that_one_split_lacks() -> None:
     assert (absent.severity, absent.numbers["absent"]) == (LOOK, ["b"])
 
 
+def test_several_labels_a_text_are_counted_one_by_one() -> None:
+    rows = [Document(sentence(n), "a", f"d:{n}", "", ("b",)) for n in range(12)]
+    rows += [Document(sentence(n), "b", f"d:{n}", "", ("a",)) for n in range(2)]
+    assert report(rows).classes == {"a": 14, "b": 14}
+    assert found("contradictions", rows).count == 0
+    assert found("contradictions", [*rows, Document(sentence(3), "a", "d:99")]).places[0].other_label == "a, b"
+
+
 # --- odd documents ---
 
 ODD = {
@@ -608,6 +616,14 @@ def test_deep_writes_suspects_and_says_so(
     assert header == "source,text,label,suggested,probability,correct"
     assert len(cells) == finding["count"]
     assert len({int(line.split(",")[0].removeprefix("d.tsv:")) - 1 for line in cells} & wrong) >= 4
+
+
+def test_deep_does_not_judge_several_labels(run: Run, tmp_path: Path) -> None:
+    data = write(
+        tmp_path / "d.tsv", *((label, text) for n in range(9) for label, text in [("a,b", f"x {n}"), ("a", f"y {n}")])
+    )
+    result = run(data, "--deep", "--multi-label", "--out", tmp_path / "s.csv")
+    assert "not judged: texts have several labels" in " ".join(result.out.split())
 
 
 def test_deep_says_where_it_cannot_judge(run: Run, tmp_path: Path) -> None:

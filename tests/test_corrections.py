@@ -195,6 +195,18 @@ def test_more_corrections_than_copies_are_unmatched() -> None:
     assert ledger.counts == {CORRECTED: 1, UNMATCHED: 1}
 
 
+def test_several_labels_stand_in_one_cell() -> None:
+    documents = [Document("x", "a", "d:1", "", ("b",)), Document("y", "b", "d:2")]
+    given = [Correction("d:1", "x", "b | a", 2), Correction("d:2", "y", "b|c", 3)]
+    done, ledger = applied(documents, *given)
+    assert [each.labels for each in done if each] == [("a", "b"), ("b", "c")]
+    assert ledger.entries == [(CORRECTED, "d:2", "'b' is 'b', 'c'")]
+    assert "no document had before: 'c'" in ledger.notes[-1]
+    stream = io.StringIO()
+    write_suspects([Suspicion(documents[0], "c", 0.5)], stream)
+    assert stream.getvalue().splitlines()[1] == "d:1,x,a | b,c,0.5000,"
+
+
 # --- train ---
 
 

@@ -16,16 +16,18 @@ LOPSIDED = 20  # times as many documents as the smallest class has
 def classes(rows: Rows) -> Iterator[Finding]:
     """The balance of train, classes that only one split has, and labels that differ by their spelling."""
     split = TRAIN if TRAIN in rows.splits else rows.splits[0]
-    counts = Counter(rows.labels[row] for row in rows.within(split))
+    counts = rows.counts(rows.within(split))
     yield balance(counts, split)
     for each in HELD_OUT:
         if each in rows.splits and each != split:
-            yield unknown(Counter(rows.labels[row] for row in rows.within(each)), counts, each)
-    yield spellings(Counter(rows.labels))
+            yield unknown(rows.counts(rows.within(each)), counts, each)
+    yield spellings(rows.counts(range(len(rows))))
 
 
 def balance(counts: Counter[str], split: str) -> Finding:
     """How many classes, from how many documents to how many."""
+    if not counts:
+        return Finding("classes", FAULT, f"No document of {split} has a label.", "Give each its labels.")
     (largest, most), (smallest, least) = counts.most_common(1)[0], min(counts.items(), key=lambda each: each[1])
     numbers = {"smallest": least, "largest": most, "ratio": most / least}
     if len(counts) == 1:

@@ -43,5 +43,5 @@ def examine(documents: Sequence[Document], ledger: Ledger, limit: int | None = N
         *sources(ledger, len(documents)),
         Finding("tokenizer", FINE, f"Train would cut into {tokenizer}: {reason}", numbers={"tokenizer": tokenizer}),
     ]
-    counts = dict(Counter(rows.labels).most_common())
+    counts = dict(rows.counts(range(len(rows))).most_common())
     return Report(len(documents), dict(Counter(rows.splits)), counts, ranked(findings)), alike

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from fenlei.check.findings import Place
@@ -14,10 +15,15 @@ HELD_OUT = ("dev", "test")
 
 @dataclass(frozen=True)
 class Rows:
-    """Texts, labels, sources and splits, a row a document; a document without a split is one of train."""
+    """Texts, labels, sources and splits, a row a document; a document without a split is one of train.
+
+    ``labels`` are for comparing and showing: several labels of one text in one string, in the order of the alphabet.
+    ``classes`` has them one by one.
+    """
 
     texts: list[str]
     labels: list[str]
+    classes: list[tuple[str, ...]]
     sources: list[str]
     splits: list[str]
 
@@ -26,13 +32,18 @@ class Rows:
         """The columns of ``documents``."""
         return cls(
             [document.text for document in documents],
-            [document.label for document in documents],
+            [", ".join(sorted(document.labels)) for document in documents],
+            [document.labels for document in documents],
             [document.source for document in documents],
             [document.split or TRAIN for document in documents],
         )
 
     def __len__(self) -> int:
         return len(self.texts)
+
+    def counts(self, rows: Iterable[int]) -> Counter[str]:
+        """Documents of each class among the named rows."""
+        return Counter(label for row in rows for label in self.classes[row])
 
     def within(self, split: str) -> list[int]:
         """The row numbers of one split."""

@@ -149,6 +149,8 @@ def judge(
     Raises ValueError for fewer than two classes, more than the linear model takes, or too few texts.
     """
     rows = Rows.of(documents)
+    if any(len(labels) != 1 for labels in rows.classes):
+        raise ValueError("texts have several labels: only single ones can be judged")
     classes = sorted(set(rows.labels))
     check(len(classes), len(np.unique(groups)), folds)
     number = {label: place for place, label in enumerate(classes)}

@@ -9,7 +9,8 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fenlei.cli.arguments import DATA, add_data, add_verb, require, whole
+from fenlei.cli.arguments import DATA, add_data, add_kind, add_verb, require, whole
+from fenlei.cli.data import kind_of
 from fenlei.cli.output import check_output, emit, output, say
 
 if TYPE_CHECKING:
@@ -25,6 +26,7 @@ def add(verbs: Any) -> None:
     """Its arguments."""
     verb = add_verb(verbs, "check", run, "what is wrong with labelled data, before any training")
     add_data(verb)
+    add_kind(verb)
     verb.add_argument("--dev", metavar="DATA", help=f"held-out data to compare with, {DATA}")
     verb.add_argument("--strict", action="store_true", help="exit status 1 where there is a fault")
     verb.add_argument("--deep", action="store_true", help="labels that look wrong too: a model judges unseen documents")
@@ -64,9 +66,10 @@ def gather(arguments: argparse.Namespace) -> tuple[list[Document], Ledger]:
     """The documents as ``train`` takes them: those of ``--dev`` stand in the place of a dev part of DATA."""
     from fenlei import corpus
 
-    documents, ledger = corpus.read(arguments.data, encoding=arguments.encoding)
+    documents, ledger = corpus.read(arguments.data, encoding=arguments.encoding, labels=arguments.labels)
     if arguments.dev:
-        held_out, found = corpus.read(arguments.dev, encoding=arguments.encoding)
+        kind = kind_of(documents)
+        held_out, found = corpus.read(arguments.dev, encoding=arguments.encoding, labels=kind)
         documents = [document for document in documents if document.split != "dev"]
         documents += [document._replace(split="dev") for document in held_out]
         ledger.entries += found.entries

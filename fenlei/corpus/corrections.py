@@ -17,6 +17,7 @@ from fenlei.screen import cell, restored
 
 HEADER = ("source", "text", "label", "suggested", "probability", "correct")
 NEEDED = ("source", "text", "correct")
+BETWEEN = "|"  # the labels of one text, where texts have several
 DROP = "-"  # in the column `correct`; a class of that name is written '-
 CUT = 30_000  # characters of a text's cell: spreadsheets cut at 32,767
 MARK = "\ufeff"  # without it some spreadsheets take UTF-8 for the encoding of their country
@@ -54,7 +55,8 @@ def write_suspects(found: Iterable[Suspicion], stream: IO[str]) -> None:
     writer = csv.writer(stream, lineterminator="\n")
     writer.writerow(HEADER)
     for document, suggested, probability in found:
-        cells = [cell(document.source), text_cell(document.text), cell(document.label), cell(suggested)]
+        labels = cell(f" {BETWEEN} ".join(document.labels))
+        cells = [cell(document.source), text_cell(document.text), labels, cell(suggested)]
         writer.writerow([*cells, f"{probability:.4f}", ""])
 
 
@@ -114,8 +116,9 @@ def correct(documents: Sequence[Document], corrections: Sequence[Correction], le
     text that no other correction fits. Everything done, and every correction that fits none, is entered in the ledger.
     """
     fitting, moved = _matched(documents, corrections)
-    known = {document.label for document in documents}
-    foreign = {each.label for each in fitting.values() if each.label is not None} - known
+    several = any(document.others for document in documents)
+    foreign: set[str] = set()
+    known = {label for document in documents for label in document.labels}
     result: list[Document | None] = list(documents)
     right = 0
     for place, correction in sorted(fitting.items()):
@@ -123,17 +126,31 @@ def correct(documents: Sequence[Document], corrections: Sequence[Correction], le
         if correction.label is None:
             result[place] = None
             ledger.add(LEFT_OUT, document.source, f"by line {correction.line} of the corrections")
-        elif correction.label == document.label:
+            continue
+        mended = _relabelled(document, correction.label, several)
+        if set(mended.labels) == set(document.labels):
             right += 1
-        else:
-            result[place] = document._replace(label=correction.label)
-            ledger.add(CORRECTED, document.source, f"{document.label!r} is {correction.label!r}")
+            continue
+        result[place] = mended
+        foreign |= set(mended.labels) - known
+        ledger.add(CORRECTED, document.source, f"{_told(document)} is {_told(mended)}")
     done = {correction.line for correction in fitting.values()}
     for correction in corrections:
         if correction.line not in done:
             ledger.add(UNMATCHED, restored(correction.source), f"line {correction.line}: no document has this text")
-    _tell(len(corrections), right, moved, sorted(map(str, foreign)), ledger)
+    _tell(len(corrections), right, moved, sorted(foreign), ledger)
     return result
+
+
+def _relabelled(document: Document, label: str, several: bool) -> Document:
+    """The document with another label, or with all that stand in the cell where texts have several."""
+    parts = [part.strip() for part in label.split(BETWEEN)] if several else [label]
+    first, *others = dict.fromkeys(filter(None, parts)) or ("",)
+    return document._replace(label=first, others=tuple(others))
+
+
+def _told(document: Document) -> str:
+    return ", ".join(map(repr, document.labels))
 
 
 def _matched(documents: Sequence[Document], corrections: Sequence[Correction]) -> tuple[dict[int, Correction], int]:
