@@ -90,7 +90,7 @@ RULES: dict[str, Callable[[Judgement], Floats]] = {
     "adjusted self-confidence": adjusted_confidence,
     "log ratio": log_ratio,
 }
-RULE = "self-confidence"
+RULE = "self-confidence"  # ahead where there are many classes; with two the margins rank alike (benchmarks/flipped.py)
 
 
 def expected(found: Judgement) -> Floats:
