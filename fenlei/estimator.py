@@ -142,6 +142,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         tags.input_tags.string = True
         tags.input_tags.one_d_array = True
         tags.input_tags.two_d_array = False
+        tags.classifier_tags.multi_label = True
         return tags
 
 
@@ -201,7 +202,7 @@ class Targets(NamedTuple):
 
 def read_targets(y: Any) -> Targets:
     """``y`` as ``fit`` takes it. Errors are those of ``check_labels``; ValueError for a matrix of other numbers."""
-    if getattr(y, "ndim", 1) == 2 and y.shape[1] > 1:
+    if is_matrix(y):
         matrix = np.asarray(y)
         if not np.isin(matrix, (0, 1)).all():
             raise ValueError("y has two dimensions: expected 0 and 1 for each class, got other values")
@@ -213,6 +214,16 @@ def read_targets(y: Any) -> Targets:
         return Targets(classes, [tuple(sorted({next(rest) for _ in found})) for found in y], "sets")
     classes, numbers = np.unique(check_labels(y), return_inverse=True)
     return Targets(classes, [(number,) for number in numbers.tolist()], "one")
+
+
+def is_matrix(y: Any) -> bool:
+    """Whether ``y`` has two dimensions: an array of them, or rows of equal length, two or more, of 0 and 1 alone."""
+    if hasattr(y, "ndim"):
+        return bool(y.ndim == 2 and y.shape[1] > 1)
+    if not (isinstance(y, list | tuple) and y and all(isinstance(row, list | tuple | np.ndarray) for row in y)):
+        return False
+    widths, values = {len(row) for row in y}, {repr(value) for row in y for value in np.asarray(row, object).tolist()}
+    return len(widths) == 1 and widths != {1} and values <= {"0", "1"}
 
 
 def check_texts(X: Sequence[str]) -> list[str]:
@@ -284,5 +295,5 @@ def log(event: Note | Step | Report | Epoch) -> None:
     if isinstance(event, Note):
         logger.info("%s", event.sentence)
     elif isinstance(event, Epoch):
-        rest = f"loss {event.loss:.4f}, dev accuracy {event.dev_accuracy:.4f}, {event.seconds:.1f} s"
+        rest = f"loss {event.loss:.4f}, dev {event.measure} {event.dev_accuracy:.4f}, {event.seconds:.1f} s"
         logger.info("epoch %d of %d: %s", event.number, event.epochs, rest)

@@ -28,6 +28,7 @@ from fenlei.export import export
 from fenlei.layers.wide import WideTable
 from fenlei.linear import Linear
 from fenlei.models import Classifier, Deep, build
+from fenlei.objective import name_of_quality
 from fenlei.pipeline import Pipeline
 from fenlei.recipe import Recipe
 from fenlei.runtime import Predictor
@@ -105,7 +106,7 @@ def learn(train: Labelled, dev: Labelled, recipe: Recipe, watch: Watch, ledger: 
         watch(Note(f"{data.train.encoded.shortened:,} texts are longer than {recipe.max_length} tokens and were cut"))
     with training.deterministic(recipe), linear.unfinished_fits(), Beside(partial(fit_linear, data, pipeline)) as fit:
         branches, histories = train_branches(data, pipeline, recipe, watch) if recipe.model else ([], [])
-        baseline = wait_for(fit, bool(branches), data.several, watch)
+        baseline = wait_for(fit, bool(branches), name_of_quality(data.dev.targets), watch)
         model, raw = join(branches, data, recipe, baseline, watch)
         if model.wide is None:
             pipeline = replace(pipeline, wide=None)
@@ -194,7 +195,7 @@ def fit_linear(data: Data, pipeline: Pipeline, check: Check) -> Linear | None:
     )
 
 
-def wait_for(fit: Beside[Linear | None], trained: bool, several: bool, watch: Watch) -> Linear | None:
+def wait_for(fit: Beside[Linear | None], trained: bool, measure: str, watch: Watch) -> Linear | None:
     """The baseline, as soon as it is there.
 
     Where a network is ``trained``, neither Ctrl-C nor a fit that fails ends the run: there is no linear model then.
@@ -213,7 +214,7 @@ def wait_for(fit: Beside[Linear | None], trained: bool, several: bool, watch: Wa
         )
         return None
     if fitted is not None:
-        found = f"dev {'micro-F1' if several else 'accuracy'} {fitted.dev_accuracy:.4f}, {fitted.seconds:.0f} s"
+        found = f"dev {measure} {fitted.dev_accuracy:.4f}, {fitted.seconds:.0f} s"
         watch(Note(f"linear model (TF-IDF + SVM, C={fitted.cost}): {found}"))
     return fitted
 
@@ -301,7 +302,7 @@ def share_codes(network: Deep, data: Data, recipe: Recipe, watch: Watch) -> bool
             before, after = finding.result()
     accuracy = training.measure(network, data.dev, recipe)[1]
     size = f"{after / 1e3:,.1f} kB in place of {before / 1e3:,.1f}"
-    watch(Note(f"codes learned: the embedding takes {size}, dev accuracy {accuracy:.4f}"))
+    watch(Note(f"codes learned: the embedding takes {size}, dev {name_of_quality(data.dev.targets)} {accuracy:.4f}"))
     return stopped
 
 

@@ -34,6 +34,11 @@ def right(logits: Tensor, targets: Tensor) -> Tensor:
     return ((logits > 0) == (targets > 0)).all(1)
 
 
+def name_of_quality(targets: Array) -> str:
+    """What ``quality`` is called."""
+    return "accuracy" if targets.ndim == 1 else "micro-F1"
+
+
 def quality(scores: Array, targets: Array, weights: Array | None = None) -> float:
     """What dev is compared by, from ``scores (B, C)``: accuracy, or micro-F1 at the best threshold for all classes."""
     if targets.ndim == 1:

@@ -90,7 +90,7 @@ def epoch_line(epoch: Epoch) -> str:
     left = (epoch.epochs - epoch.number) * epoch.seconds
     number = f"{epoch.number:>{len(str(epoch.epochs))}}/{epoch.epochs}"
     return (
-        f"epoch {number}  loss {epoch.loss:.3f}  dev accuracy {epoch.dev_accuracy:.4f}  "
+        f"epoch {number}  loss {epoch.loss:.3f}  dev {epoch.measure} {epoch.dev_accuracy:.4f}  "
         f"{epoch.documents_per_second:,.0f} docs/s  {clock(left)} left{'  best' if epoch.best else ''}"
     )
 

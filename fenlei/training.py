@@ -54,7 +54,10 @@ class Step(NamedTuple):
 
 @dataclass(frozen=True)
 class Epoch:
-    """What one epoch came to. ``best`` says that its weights are the ones kept so far."""
+    """What one epoch came to. ``best`` says that its weights are the ones kept so far.
+
+    ``dev_accuracy`` is the ``measure``: where texts have several labels, micro-F1.
+    """
 
     number: int
     epochs: int
@@ -65,6 +68,7 @@ class Epoch:
     seconds: float
     documents_per_second: float
     best: bool
+    measure: str = "accuracy"
 
 
 class Report(NamedTuple):
@@ -101,7 +105,9 @@ def fit(model: Deep, train: Examples, dev: Examples, recipe: Recipe, watch: Watc
             else:
                 waited += 1
             found = (seen.loss, seen.accuracy, dev_loss, dev_accuracy)
-            yield Epoch(number, max(number, trainer.epochs), *found, seconds, seen.documents / seconds, better)
+            speed = seen.documents / seconds
+            name = objective.name_of_quality(dev.targets)
+            yield Epoch(number, max(number, trainer.epochs), *found, seconds, speed, better, name)
             if trainer.ends(number) or (recipe.patience is not None and waited >= recipe.patience):
                 return
     finally:

@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 import scipy.optimize
 from scipy.special import log_softmax
+from sklearn.linear_model import LogisticRegression
 
 from fenlei import blending
-from fenlei.blending import blend, weigh
+from fenlei.blending import blend, likelihood, shift, weigh
 
 
 def logits(seed: int, count: int, classes: int, temperature: float) -> tuple[np.ndarray, np.ndarray]:
@@ -106,3 +107,57 @@ def test_a_branch_alone_must_be_right_clearly_more_often(
 def test_one_branch_alone_is_only_calibrated() -> None:
     branch, targets = logits(5, 400, 3, 2.0)
     np.testing.assert_array_equal(weigh([branch], targets), blend([branch], targets))
+
+
+def test_several_labels_are_weighed_by_their_binary_likelihood() -> None:
+    rng = np.random.default_rng(0)
+    truth = (rng.random((400, 3)) < 0.3).astype(np.int8)
+    logits = (2.0 * truth - 1 + rng.normal(size=truth.shape)).astype(np.float32)
+    found = blend([logits, rng.normal(size=truth.shape).astype(np.float32)], truth)
+    peer = LogisticRegression(C=1e9, fit_intercept=False).fit(logits.reshape(-1, 1), truth.ravel()).coef_[0, 0]
+    assert blend([logits], truth)[0] == pytest.approx(peer, rel=1e-3)
+    assert found[1] < 0.2
+    assert weigh([logits], truth) == pytest.approx(blend([logits], truth))
+
+
+@pytest.mark.parametrize("several", [False, True])
+def test_the_slopes_of_the_likelihood_are_its_differences(several: bool) -> None:
+    rng = np.random.default_rng(1)
+    logits = rng.normal(size=(4, 3))
+    targets = (rng.random((4, 3)) < 0.5).astype(np.int8) if several else rng.integers(0, 3, 4)
+    slopes = likelihood(logits, targets)[1]
+    for row in range(4):
+        for column in range(3):
+            moved = logits.copy()
+            moved[row, column] += 1e-6
+            rise = likelihood(moved, targets)[0] - likelihood(logits, targets)[0]
+            assert rise[row] / 1e-6 == pytest.approx(slopes[row, column], abs=1e-5)
+
+
+def test_an_offset_is_found_where_a_class_is_named_too_seldom() -> None:
+    rng = np.random.default_rng(2)
+    logits = rng.normal(size=(3000, 3))
+    lifted = logits + np.array([0.0, 0.0, 1.5])
+    targets = np.array([rng.choice(3, p=np.exp(row) / np.exp(row).sum()) for row in lifted])
+    found = shift(logits, targets)
+    assert found.factor == pytest.approx(1, abs=0.1)
+    assert found.offset == pytest.approx([-0.5, -0.5, 1.0], abs=0.15)
+
+
+def test_no_offset_where_none_is_needed() -> None:
+    rng = np.random.default_rng(3)
+    logits = rng.normal(size=(300, 4))
+    targets = np.array([rng.choice(4, p=np.exp(row) / np.exp(row).sum()) for row in logits])
+    found = shift(logits, targets)
+    assert found.factor == 1
+    assert not found.offset.any()
+    assert not shift(logits[:1], targets[:1]).offset.any()
+
+
+def test_several_labels_have_an_offset_each() -> None:
+    rng = np.random.default_rng(4)
+    logits = rng.normal(size=(4000, 2))
+    truth = (rng.random(logits.shape) < 1 / (1 + np.exp(-(1.5 * logits + [-2.0, 0.5])))).astype(np.int8)
+    found = shift(logits, truth)
+    assert found.factor == pytest.approx(1.5, abs=0.1)
+    assert found.offset == pytest.approx([-2.0, 0.5], abs=0.15)

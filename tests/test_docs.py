@@ -74,6 +74,9 @@ def place(tmp_path_factory: pytest.TempPathFactory, chinese: tuple[Labelled, Lab
     for name, side in (("train", train), ("dev", dev)):
         rows = zip(side.labels, side.texts, strict=True)
         (folder / f"{name}.tsv").write_text("".join(f"{label}\t{text}\n" for label, text in rows), encoding="utf-8")
+    pairs = zip(train.labels, train.labels[1:], train.texts, train.texts[1:], strict=False)
+    both = "".join(f"{one},{other}\t{text}{more}\n{one}\t{text}\n" for one, other, text, more in pairs)
+    (folder / "feelings.tsv").write_text(both, encoding="utf-8")
     (folder / "texts.txt").write_text("".join(f"{text}\n" for text in dev.texts), encoding="utf-8")
     (folder / "user.txt").write_text("人工智能 100 n\n", encoding="utf-8")
     (folder / "stop.txt").write_text("的\n了\n", encoding="utf-8")
