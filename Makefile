@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check slow bench bench-networks bench-tutorial bench-explain bench-serve pictures screenshots clean
+.PHONY: demo test check slow bench bench-networks bench-tutorial bench-explain bench-check bench-serve pictures screenshots clean
 
 .venv/demo.done: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -39,6 +39,10 @@ SETS ?= trec,sst2,zh_topics,clinc150
 # Whether the words that explain names are the words that matter.
 bench-explain: .venv/dev.done
 	$(BIN)/python benchmarks/deletion.py --data $(DATA)
+
+# Whether check --deep finds flipped labels.
+bench-check: .venv/dev.done
+	$(BIN)/python benchmarks/flipped.py --data $(DATA)
 
 bench: .venv/bench.done
 	$(BIN)/python benchmarks/accuracy.py --data $(DATA) --sets $(SETS)

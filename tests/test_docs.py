@@ -87,6 +87,19 @@ def place(tmp_path_factory: pytest.TempPathFactory, chinese: tuple[Labelled, Lab
     return folder
 
 
+def test_the_transcript_of_check_is_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = blocks("docs/guide.md")
+    at = next(place for place, (_, content) in enumerate(found) if "fenlei check shop.tsv" in content)
+    *makers, call = found[at][1].splitlines()
+    for line in makers:
+        run_shell(line)
+    assert main(shlex.split(call)[1:]) == 0
+    assert capsys.readouterr().out == found[at + 1][1]
+
+
 def run_command(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """``fenlei ... [> FILE]`` with standard input from what stands before it: here, as starting torch takes seconds."""
     feeder, _, call = line.rpartition(" | ")
