@@ -26,9 +26,10 @@ import pytest
 
 import fenlei
 from fenlei.cli import main
-from fenlei.cli.writers import FORMULA, Row, write_csv
+from fenlei.cli.writers import Row, write_csv
 from fenlei.explain.drawing import FAINTEST, SHADES
 from fenlei.runtime import Predictor
+from fenlei.screen import FORMULA
 
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Page, Request

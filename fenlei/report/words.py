@@ -353,6 +353,9 @@ WORDS: dict[str, tuple[str, str]] = {
     "conflict": ("copies of an earlier text under another label", "与前面的文本重复而标签不同"),
     "leak": ("texts of dev or test that stand in train", "验证或测试文本也出现在训练集中"),
     "dropped": ("dropped as copies", "因重复而去掉"),
+    "corrected": ("given another label by hand", "人工改了标签"),
+    "left_out": ("left out by hand", "人工去掉"),
+    "unmatched": ("corrections without a document", "找不到对应文档的更正"),
 }
 
 # Kind of an entry in the ledger -> key of its words.
