@@ -14,7 +14,7 @@ Truth = npt.NDArray[Any]
 
 COVERAGES = np.arange(100, 49, -1) / 100  # of the dev texts: the points of the coverage curve
 POINTS = 20  # of a class's curve
-FEW = 10  # dev texts with a label: with fewer, all rare labels share one threshold
+DOUBT = 3  # texts: a label with as many has a threshold halfway between its own best and that of all labels together
 
 
 @dataclass(frozen=True)
@@ -146,12 +146,15 @@ def measure(probabilities: Floats, truth: Truth, labels: Sequence[str]) -> Decis
 def best_thresholds(scores: Floats, truth: Truth) -> list[float]:
     """The threshold of the best F1 for each label, from scores and 0 and 1, ``(B, C)`` both.
 
-    Labels that few texts have share the threshold that is best for all labels together.
+    A label with few texts leans towards the threshold that is best for all labels together, ``n / (n + DOUBT)`` its
+    own: halves of go_emotions' dev set, each judged by the other, had micro-F1 and macro-F1 higher by 0.2 and 0.8 points
+    than with a common threshold for all labels of under ten texts.
     """
     points, applies = scores.astype(np.float64), truth > 0
     shared = best_threshold(points.ravel(), applies.ravel())
-    pairs = zip(points.T, applies.T, strict=True)
-    return [best_threshold(column, inside) if inside.sum() >= FEW else shared for column, inside in pairs]
+    own = np.array([best_threshold(column, inside) for column, inside in zip(points.T, applies.T, strict=True)])
+    trust = applies.sum(0) / (applies.sum(0) + DOUBT)
+    return [float(each) for each in trust * own + (1 - trust) * shared]
 
 
 def covers(surest: Floats, right: npt.NDArray[np.bool_]) -> tuple[Cover, ...]:

@@ -82,17 +82,19 @@ def test_a_wished_precision_holds_on_the_texts_it_was_read_from() -> None:
         assert (truth[chosen] == place).mean() >= 0.9
 
 
-def test_several_labels_get_a_threshold_each_and_rare_ones_a_shared_one() -> None:
+def test_several_labels_get_a_threshold_each_and_rare_ones_lean_towards_the_shared_one() -> None:
     rng = np.random.default_rng(0)
-    truth = np.zeros((200, 2), np.int8)
+    truth = np.zeros((200, 3), np.int8)
     truth[:80, 0], truth[:3, 1] = 1, 1
     probabilities = np.clip(0.3 * truth + rng.uniform(0, 0.4, truth.shape), 0, 1).astype(np.float32)
-    found = measure(probabilities, truth, ["many", "few"])
+    found = measure(probabilities, truth, ["many", "few", "none"])
     assert found.several
     assert found.coverage == ()
     shared = best_threshold(probabilities.astype(float).ravel(), truth.ravel() > 0)
-    assert found.thresholds["few"] == shared
-    assert found.thresholds["many"] == best_threshold(probabilities[:, 0].astype(float), truth[:, 0] > 0)
+    own = [best_threshold(probabilities[:, place].astype(float), truth[:, place] > 0) for place in range(2)]
+    assert found.thresholds["none"] == shared
+    assert found.thresholds["few"] == pytest.approx((own[1] + shared) / 2)
+    assert found.thresholds["many"] == pytest.approx((80 * own[0] + 3 * shared) / 83)
 
 
 @pytest.mark.parametrize(
