@@ -103,13 +103,18 @@ WORDS: dict[str, tuple[str, str]] = {
         "每一轮之后都在验证文本上测量。网络会继续记住训练文本，而对其他文本早已不再进步；保留的是最好的那一轮。",
     ),
     "learning_said": (
-        "{n} epochs in {seconds} s. The best was epoch {best}: {accuracy} of the held-out texts right, by the "
+        "{n} epochs in {seconds} s. The best was epoch {best}: {share} of the held-out texts right, by the "
         "network alone.",
-        "共 {n} 轮，{seconds} 秒。最好的是第 {best} 轮：网络单独作答，验证准确率 {accuracy}。",
+        "共 {n} 轮，{seconds} 秒。最好的是第 {best} 轮：网络单独作答，验证准确率 {share}。",
     ),
     "learning_said_one": (
-        "One epoch in {seconds} s: {accuracy} of the held-out texts right, by the network alone.",
-        "只有一轮，{seconds} 秒：网络单独作答，验证准确率 {accuracy}。",
+        "One epoch in {seconds} s: {share} of the held-out texts right, by the network alone.",
+        "只有一轮，{seconds} 秒：网络单独作答，验证准确率 {share}。",
+    ),
+    "learning_said_f1": (
+        "{n} epochs in {seconds} s. The best was epoch {best}: micro-F1 {share} on the held-out texts, by the network "
+        "alone with one threshold for all labels.",
+        "共 {n} 轮，{seconds} 秒。最好的是第 {best} 轮：网络单独作答（所有标签用同一阈值），验证微平均 F1 {share}。",
     ),
     "network": ("Network {place}", "网络 {place}"),
     "curve_loss": ("Loss", "损失"),
@@ -314,6 +319,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "loss": ("loss, training", "训练损失"),
     "dev_loss": ("loss, held out", "验证损失"),
     "dev_accuracy": ("accuracy, held out", "验证准确率"),
+    "dev_micro_f1": ("micro-F1, held out", "验证微平均 F1"),
     "seconds": ("seconds", "秒"),
     "score": ("score", "得分"),
     "value": ("value", "数值"),
