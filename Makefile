@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check slow bench bench-networks bench-tutorial bench-explain pictures clean
+.PHONY: demo test check slow bench bench-networks bench-tutorial bench-explain bench-check bench-serve pictures screenshots clean
 
 .venv/demo.done: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -40,6 +40,10 @@ SETS ?= trec,sst2,zh_topics,clinc150
 bench-explain: .venv/dev.done
 	$(BIN)/python benchmarks/deletion.py --data $(DATA)
 
+# Whether check --deep finds flipped labels.
+bench-check: .venv/dev.done
+	$(BIN)/python benchmarks/flipped.py --data $(DATA)
+
 bench: .venv/bench.done
 	$(BIN)/python benchmarks/accuracy.py --data $(DATA) --sets $(SETS)
 
@@ -52,8 +56,18 @@ bench-networks: .venv/dev.done
 bench-tutorial: .venv/dev.done
 	$(BIN)/python benchmarks/tutorial.py --data $(DATA)
 
+# The server under load and attack, about ten minutes. SECONDS of the load, of which everything else has its share.
+SECONDS ?= 120
+
+bench-serve: .venv/dev.done
+	$(BIN)/python benchmarks/serving.py --data $(DATA) --seconds $(SECONDS)
+
 pictures: .venv/dev.done
 	$(BIN)/python benchmarks/pictures.py
+
+# The pictures of the page: two models trained and served, chromium looks.
+screenshots: .venv/dev.done
+	$(BIN)/python benchmarks/screenshots.py --data $(DATA)
 
 slow: .venv/dev.done
 	$(BIN)/python -m pytest -m slow

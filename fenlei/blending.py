@@ -17,6 +17,7 @@ Floats = npt.NDArray[np.float32]
 Array = npt.NDArray[Any]
 Scales = npt.NDArray[np.float64]
 
+ENOUGH = 100  # held-out texts a class: with fewer an offset a class flatters the very texts it was fitted on
 RIDGE = 1.0  # on the offsets: what a class with few texts seems to need is not believed
 FOLDS = 5
 
@@ -85,17 +86,18 @@ def shift(logits: Array, targets: Array, weights: Floats | None = None) -> Shift
     """A factor and an offset a class that calibrate ``logits (B, C)``, where held-out data allows an offset.
 
     Bias-corrected temperature scaling (Alexandari et al. 2020) with a ridge, so that rare classes hardly move. Where
-    classes exclude one another it is kept only if it makes left-out fifths of the data likelier than no offset by more
-    than a standard error. Where texts can have several labels each class is a problem of its own and needs its offset.
+    classes exclude one another every class needs ``ENOUGH`` texts, and the offset is kept only if it makes left-out
+    fifths of the data likelier than none by more than a standard error. Where texts can have several labels each class
+    is a problem of its own and needs its offset.
     """
     plain = Shift(1.0, np.zeros(logits.shape[1]))
     if targets.ndim == 1:
+        if np.bincount(targets, minlength=logits.shape[1]).min() < ENOUGH:
+            return plain
         folds = np.random.default_rng(0).permutation(len(targets)) % FOLDS
         gains = np.zeros(len(targets))
         for fold in range(FOLDS):
             out, rest = folds == fold, folds != fold
-            if not (out.any() and rest.any()):
-                return plain
             found = _fit(logits[rest], targets[rest], None if weights is None else weights[rest])
             moved = found.factor * logits[out] + found.offset
             gains[out] = likelihood(logits[out], targets[out])[0] - likelihood(moved, targets[out])[0]

@@ -1,9 +1,11 @@
-"""Any text as it can be shown: its width in columns, shortened, without what would steer a terminal or a page."""
+"""Any text as it can be shown: its width, shortened, without what would steer a terminal, a page or a spreadsheet."""
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
+FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0", "＝", "＋", "－", "＠")  # a spreadsheet would run such a cell
 _UNSEEN = {"Cc", "Cf", "Cs", "Co", "Cn", "Zl", "Zp"}
 
 
@@ -33,3 +35,29 @@ def legible(text: str) -> str:
     return "".join(
         each.encode("unicode_escape").decode() if unicodedata.category(each) in _UNSEEN else each for each in text
     )
+
+
+def harmless(cell: str) -> str:
+    """What begins like a formula becomes text by a quote before it."""
+    return f"'{cell}" if cell.startswith(FORMULA) else cell
+
+
+_BEYOND_CELL = re.compile("[\\\\\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+_CODE = re.compile(r"\\(?:\\|[nrt]|x[0-9a-f]{2}|u[0-9a-f]{4})")
+
+
+def cell(text: str) -> str:
+    """``text`` as one cell of one line that UTF-8 can hold and no spreadsheet runs; ``restored`` gives it back.
+
+    Line ends, other control characters and halves of surrogate pairs are written as Python would, the backslash
+    twice; before what then begins like a formula, or like quotes and a formula, stands a quote.
+    """
+    line = _BEYOND_CELL.sub(lambda found: found[0].encode("unicode_escape").decode(), text)
+    return f"'{line}" if line.lstrip("'").startswith(FORMULA) else line
+
+
+def restored(line: str) -> str:
+    """The text that ``cell`` wrote, exactly; what it could not have written stays as it is."""
+    if line.startswith("'") and line.lstrip("'").startswith(FORMULA):
+        line = line[1:]
+    return _CODE.sub(lambda found: found[0].encode().decode("unicode_escape"), line)

@@ -23,16 +23,19 @@ from fenlei.cli import main
 from fenlei.cli.arguments import fits
 from fenlei.cli.output import escaped, output
 from fenlei.cli.predict import answers
-from fenlei.cli.writers import FORMULA, Row, harmless, write_csv, write_jsonl, write_tsv
+from fenlei.cli.writers import Row, write_csv, write_jsonl, write_tsv
 from fenlei.decisions import Rule
 from fenlei.progress import Progress
+from fenlei.screen import FORMULA, harmless
 from fenlei.training import Epoch, Step
 
 if TYPE_CHECKING:
     from fenlei.bundle import Bundle
     from fenlei.learn import Labelled
 
-VERBS = ("demo", "train", "test", "predict", "explain", "trace", "report", "info", "segment", "vocab")
+VERBS = (
+    *("demo", "check", "train", "test", "predict", "explain", "trace", "report", "serve", "info", "segment", "vocab"),
+)
 SMALL = ["--no-report", "--epochs", "2", "--set", "embedding_size=8", "--option", "hidden_size=8", "--set", "threads=1"]
 LINEAR = ["--no-report", "--set", "model=null", "--set", "threads=1"]
 AWKWARD = {"甲": "a\nb", "乙": "c\td", "丙": "e/f", "丁": "g\\h", "戊": "=1+1", "己": "《体育》 新闻", "庚": "半\ud800"}

@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (
     *("README.md", "README.zh.md", "CHANGELOG.md"),
-    *("docs/guide.md", "docs/tutorial.md", "docs/networks.md", "docs/formats.md", "docs/design.md"),
+    *("docs/guide.md", "docs/tutorial.md", "docs/networks.md", "docs/serving.md", "docs/formats.md", "docs/design.md"),
 )
 RUN = ("README.md", "docs/guide.md", "docs/tutorial.md")  # the Chinese page has the same blocks, the others have none
 # What a command line begins with -> why it is not run here.
@@ -85,6 +85,19 @@ def place(tmp_path_factory: pytest.TempPathFactory, chinese: tuple[Labelled, Lab
     program.write_text(f'#!/bin/sh\nexec "{sys.executable}" -m fenlei "$@"\n')
     program.chmod(program.stat().st_mode | stat.S_IXUSR)
     return folder
+
+
+def test_the_transcript_of_check_is_what_it_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    found = blocks("docs/guide.md")
+    at = next(place for place, (_, content) in enumerate(found) if "fenlei check shop.tsv" in content)
+    *makers, call = found[at][1].splitlines()
+    for line in makers:
+        run_shell(line)
+    assert main(shlex.split(call)[1:]) == 0
+    assert capsys.readouterr().out == found[at + 1][1]
 
 
 def run_command(line: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -143,7 +156,7 @@ def test_the_chinese_page_says_the_same() -> None:
 
 
 def test_pages_that_are_not_run_have_no_commands() -> None:
-    others = set(PAGES) - {*RUN, "README.zh.md"}
+    others = set(PAGES) - {*RUN, "README.zh.md", "docs/serving.md"}  # which test_serve_server runs
     assert [name for name in others for language, _ in blocks(name) if language in ("bash", "python")] == []
 
 

@@ -45,6 +45,14 @@ def add_data(verb: Parser) -> None:
     verb.add_argument("--encoding", metavar="NAME", help="of every file, such as gb18030 (default: found)")
 
 
+def add_kind(verb: Parser) -> None:
+    """Whether a text has one label or several; by default the data decides."""
+    kind = verb.add_mutually_exclusive_group()
+    kind.add_argument("--single-label", dest="labels", action="store_const", const="one", help="one label a text")
+    kind.add_argument("--multi-label", dest="labels", action="store_const", const="several", help="several (a,b)")
+    verb.set_defaults(labels="auto")
+
+
 def add_words(verb: Parser) -> None:
     """Files of words for the tokenizer."""
     verb.add_argument("--user-words", metavar="FILE", help="a jieba user dictionary: word [count] [tag] a line")

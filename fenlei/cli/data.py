@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
+from itertools import islice
 from typing import TYPE_CHECKING
 
 from fenlei.cli.output import say
 
 if TYPE_CHECKING:
-    from fenlei.corpus import Document, Ledger
+    from fenlei.corpus import Correction, Document, Ledger
     from fenlei.recipe import Recipe
 
 Sides = dict[str, "list[Document]"]
@@ -39,10 +40,40 @@ def divide(documents: Sequence[Document], ledger: Ledger, arguments: argparse.Na
         sides["dev"], found = read_data(arguments.dev, arguments.encoding, kind_of(documents))
         ledger.entries += found.entries
         ledger.notes += found.notes
+    if arguments.corrections is not None:
+        correct_labels(sides, arguments.corrections, ledger)
+    if arguments.dev:
         name_leaks(sides["train"], sides["dev"], ledger)
     elif not sides["dev"] and recipe.dev_fraction:
         carve(sides, ledger, recipe)
     return sides
+
+
+def corrections(path: str) -> list[Correction]:
+    """What a person filled in, for ``type=`` of an argument: the file is read before any data."""
+    from fenlei.corpus import read_corrections
+
+    try:
+        return read_corrections(path)
+    except OSError as error:
+        raise argparse.ArgumentTypeError(f"{str(error.strerror).lower()}: {path}") from error
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def correct_labels(sides: Sides, found: list[Correction], ledger: Ledger) -> None:
+    """Put right labels in the place of wrong ones on every side; what was done is said."""
+    from fenlei.corpus import Ledger as NewLedger
+    from fenlei.corpus import correct
+
+    done = NewLedger()
+    documents = iter(correct([document for side in sides.values() for document in side], found, done))
+    for name, side in sides.items():
+        sides[name] = [document for document in islice(documents, len(side)) if document is not None]
+    for line in done.summary():
+        say(line)
+    ledger.entries += done.entries
+    ledger.notes += done.notes
 
 
 def carve(sides: Sides, ledger: Ledger, recipe: Recipe) -> None:

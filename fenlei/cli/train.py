@@ -10,8 +10,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fenlei.cli.arguments import DATA, add_data, add_recipe, add_verb, add_words, recipe_of, require, whole
-from fenlei.cli.data import divide, read_data
+from fenlei.cli.arguments import DATA, add_data, add_kind, add_recipe, add_verb, add_words, recipe_of, require, whole
+from fenlei.cli.data import corrections, divide, read_data
 from fenlei.cli.output import emit, say
 from fenlei.cli.test import dev_line, measure, scores_line
 
@@ -26,12 +26,10 @@ def add(verbs: Any) -> None:
     """Its arguments."""
     verb = add_verb(verbs, "train", run, "turn labelled texts into a classifier")
     add_data(verb)
-    kind = verb.add_mutually_exclusive_group()
-    kind.add_argument("--single-label", dest="labels", action="store_const", const="one", help="one label a text")
-    kind.add_argument("--multi-label", dest="labels", action="store_const", const="several", help="several (a,b)")
-    verb.set_defaults(labels="auto")
+    add_kind(verb)
     verb.add_argument("--dev", metavar="DATA", help=f"held-out data that decides, {DATA} (default: a tenth of DATA)")
     verb.add_argument("--out", default="fenlei-model", metavar="BUNDLE", help="folder to write (default fenlei-model)")
+    verb.add_argument("--corrections", type=corrections, metavar="FILE", help="suspects.csv of fenlei check, filled in")
     verb.add_argument("--tokenizer", metavar="NAME", help="chars, words, jieba, ... (default: by the texts' scripts)")
     verb.add_argument("--min-count", type=whole, metavar="N", help="a rarer token is unknown")
     verb.add_argument("--max-size", type=whole, metavar="N", help="tokens in the vocabulary at most")

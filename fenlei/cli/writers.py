@@ -8,8 +8,7 @@ from collections.abc import Callable, Iterable, Sequence
 from typing import IO, NamedTuple
 
 from fenlei.cli.output import escaped
-
-FORMULA = ("=", "+", "-", "@", "\t", "\r", "\0", "＝", "＋", "－", "＠")  # a spreadsheet would run such a cell
+from fenlei.screen import harmless
 
 
 class Row(NamedTuple):
@@ -51,11 +50,6 @@ def write_csv(rows: Iterable[Row], stream: IO[str], top: int) -> None:
         for label, probability in zip(row.labels, row.probabilities, strict=True):
             cells += [harmless(label), probability]
         writer.writerow(cells + [""] * (1 + 2 * top - len(cells)))
-
-
-def harmless(cell: str) -> str:
-    """What begins like a formula becomes text by a quote before it."""
-    return f"'{cell}" if cell.startswith(FORMULA) else cell
 
 
 WRITERS: dict[str, Callable[[Iterable[Row], IO[str], int], None]] = {

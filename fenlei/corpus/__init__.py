@@ -1,12 +1,15 @@
 """Labelled text of any kind on disk -> documents, with a ledger of what was skipped, repaired and decided."""
 
+from fenlei.corpus.corrections import Correction, Suspicion, correct, read_corrections, write_suspects
 from fenlei.corpus.documents import Document, deduplicate, split_dev
 from fenlei.corpus.ledger import (
     CONFLICT,
+    CORRECTED,
     DROPPED,
     DUPLICATE,
     EMPTY,
     LEAK,
+    LEFT_OUT,
     MISSING_CELLS,
     NO_LABEL,
     NOT_TEXT,
@@ -16,6 +19,7 @@ from fenlei.corpus.ledger import (
     SKIPPED,
     TOO_LARGE,
     UNDECODABLE,
+    UNMATCHED,
     UNPARSABLE,
     Entry,
     Ledger,
@@ -24,10 +28,12 @@ from fenlei.corpus.reading import read, read_lines
 
 __all__ = [
     "CONFLICT",
+    "CORRECTED",
     "DROPPED",
     "DUPLICATE",
     "EMPTY",
     "LEAK",
+    "LEFT_OUT",
     "MISSING_CELLS",
     "NOT_TEXT",
     "NO_LABEL",
@@ -37,12 +43,18 @@ __all__ = [
     "SKIPPED",
     "TOO_LARGE",
     "UNDECODABLE",
+    "UNMATCHED",
     "UNPARSABLE",
+    "Correction",
     "Document",
     "Entry",
     "Ledger",
+    "Suspicion",
+    "correct",
     "deduplicate",
     "read",
+    "read_corrections",
     "read_lines",
     "split_dev",
+    "write_suspects",
 ]

@@ -24,6 +24,10 @@ CONFLICT = "conflict"
 LEAK = "leak"
 # Taken out by `deduplicate`.
 DROPPED = "dropped"
+# What `correct` did.
+CORRECTED = "corrected"
+LEFT_OUT = "left out"
+UNMATCHED = "unmatched"
 
 MEANING = {
     EMPTY: "without text, skipped",
@@ -40,6 +44,9 @@ MEANING = {
     CONFLICT: "copies of an earlier text under another label",
     LEAK: "texts of dev or test that stand in train",
     DROPPED: "dropped as copies",
+    CORRECTED: "given another label by a correction",
+    LEFT_OUT: "left out by a correction",
+    UNMATCHED: "corrections that fit no document",
 }
 
 
