@@ -444,7 +444,7 @@ def test_several_labels_have_thresholds_and_curves_in_place_of_confusion(bundle:
     assert [row[-1] for row in rows(section(page, "classes"))[1:]] == ["0.350"] * len(bundle.labels)
     assert section(page, "thresholds").count("<svg") == len(bundle.labels)
     assert "micro-F1" in section(page, "findings")
-    assert "no label" in section(page, "mistakes")
+    assert "given <b class=bad>no label</b>" in section(page, "mistakes")
     assert '<span class="en">all labels of a text right</span>' in section(page, "scores")
     assert "Counted are texts whose labels are all right." in section(page, "scores")
 

@@ -60,10 +60,13 @@ def item(each: Item, explanation: Explanation | None = None, bare: bool = False)
         said = both("item_sure", sure=sure)
     elif true == predicted:
         said = both("item_right", true=labels(true), sure=sure)
+    elif not predicted:
+        said = both("item_missed", true=labels(true), less=percent(each["true_probability"]))
     else:
-        answer = labels(predicted) if predicted else both("no_label")
         expected = labels(true) if true else both("no_label")
-        said = both("item_wrong", true=expected, predicted=answer, sure=sure, less=percent(each["true_probability"]))
+        said = both(
+            "item_wrong", true=expected, predicted=labels(predicted), sure=sure, less=percent(each["true_probability"])
+        )
     return tag("li", tag("p", content), tag("p", said, class_="said"))
 
 

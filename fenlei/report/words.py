@@ -116,6 +116,11 @@ WORDS: dict[str, tuple[str, str]] = {
         "alone with one threshold for all labels.",
         "共 {n} 轮，{seconds} 秒。最好的是第 {best} 轮：网络单独作答（所有标签用同一阈值），验证微平均 F1 {share}。",
     ),
+    "learning_said_f1_one": (
+        "One epoch in {seconds} s: micro-F1 {share} on the held-out texts, by the network alone with one threshold for "
+        "all labels.",
+        "只有一轮，{seconds} 秒：网络单独作答（所有标签用同一阈值），验证微平均 F1 {share}。",
+    ),
     "network": ("Network {place}", "网络 {place}"),
     "curve_loss": ("Loss", "损失"),
     "curve_accuracy": ("Accuracy", "准确率"),
@@ -257,6 +262,10 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "item_right": ("<b>{true}</b> ({sure})", "<b>{true}</b>（{sure}）"),
     "item_sure": ("{sure} sure", "把握 {sure}"),
+    "item_missed": (
+        "given <b class=bad>no label</b> · labelled <b>{true}</b> ({less})",
+        "<b class=bad>没有给出标签</b> · 标注为 <b>{true}</b>（{less}）",
+    ),
     "no_label": ("no label", "没有标签"),
     "suspects_none": (
         "No held-out text is labelled so differently from what its words suggest.",
@@ -359,6 +368,9 @@ WORDS: dict[str, tuple[str, str]] = {
     "conflict": ("copies of an earlier text under another label", "与前面的文本重复而标签不同"),
     "leak": ("texts of dev or test that stand in train", "验证或测试文本也出现在训练集中"),
     "dropped": ("dropped as copies", "因重复而去掉"),
+    "corrected": ("given another label by a correction", "按修正换了标签"),
+    "left_out": ("left out by a correction", "按修正去掉"),
+    "unmatched": ("corrections that fit no document", "找不到对应文本的修正"),
 }
 
 # Kind of an entry in the ledger -> key of its words.
