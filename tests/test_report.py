@@ -169,6 +169,8 @@ def several(bundle: Bundle) -> Bundle:
         row["threshold"] = 0.35
     made.scores["linear"] = {"micro_f1": 0.79, "macro_f1": 0.7, "cost": 0.1, "emphasis": 1.0}
     made.decisions |= {"kind": "several", "coverage": [], "thresholds": dict.fromkeys(made.labels, 0.35)}
+    for epoch in made.scores["epochs"][0]:
+        epoch["measure"] = "micro-F1"
     made.evidence = evidence_of(made.labels, [content for content, _ in bundle.golden], several=True)
     return made
 
@@ -442,9 +444,31 @@ def test_several_labels_have_thresholds_and_curves_in_place_of_confusion(bundle:
     assert [row[-1] for row in rows(section(page, "classes"))[1:]] == ["0.350"] * len(bundle.labels)
     assert section(page, "thresholds").count("<svg") == len(bundle.labels)
     assert "micro-F1" in section(page, "findings")
-    assert "no label" in section(page, "mistakes")
+    assert "given <b class=bad>no label</b>" in section(page, "mistakes")
     assert '<span class="en">all labels of a text right</span>' in section(page, "scores")
     assert "Counted are texts whose labels are all right." in section(page, "scores")
+
+
+def test_several_labels_are_measured_by_micro_f1_and_read_off_where_they_apply(bundle: Bundle) -> None:
+    made = several(bundle)
+    page = drawn(made)
+    found = section(page, "learning")
+    assert "The best was epoch 4: micro-F1 82.5% on the held-out texts" in found
+    assert rows(found)[4][1:] == ["0.5000", "0.4300", "82.5%", "1.5"]
+    for name, numbers in made.scores["dev"]["classes"].items():
+        figure = section(page, "thresholds").partition(f"<bdi>{name}</bdi>")[2].partition("</figure>")[0]
+        assert f"from 0.350: precision {numbers['precision']:.1%}, recall {numbers['recall']:.1%}" in figure
+
+
+def test_of_several_labels_a_wrong_one_is_explained_and_none_where_none_is_wrong(bundle: Bundle) -> None:
+    made = several(bundle)
+    right, wrong, missed = made.labels
+    made.evidence["mistakes"] = [
+        item("球队买了手机股票", [right, missed], [right]),
+        item("球队买了手机股票", [right], [right, wrong]),
+    ]
+    items = section(drawn(made), "mistakes").partition('<ol class="items">')[2].split("<li>")[1:]
+    assert ["<span class=" in each.partition("said")[0] for each in items] == [False, True]
 
 
 def test_the_ledger_is_summed_up(bundle: Bundle) -> None:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from fenlei.corpus import ledger
 from fenlei.report import plots
 from fenlei.report.markup import Html, escaped, joined, label, tag
 from fenlei.report.material import Material, part
 from fenlei.report.tables import bar, folded, number, table, word
-from fenlei.report.words import MEANINGS, both
+from fenlei.report.words import MEANINGS, WORDS, both
 
 EXAMPLES = 3  # of every kind of entry in the ledger
 
@@ -87,7 +88,8 @@ def _ledger(found: Material) -> Html:
 
 
 def _meaning(kind: str) -> Html:
-    return both(MEANINGS[kind]) if kind in MEANINGS else escaped(kind)
+    known = MEANINGS.get(kind)
+    return both(known) if known in WORDS else escaped(ledger.MEANING.get(kind, kind))
 
 
 def _sources(found: Material, kind: str) -> Html:

@@ -44,29 +44,36 @@ def best_epoch(epochs: Epochs) -> int:
 
 def _said(epochs: Epochs, best: int) -> Html:
     seconds = sum(epoch.get("seconds", 0.0) for epoch in epochs)
-    accuracy = percent(epochs[best - 1]["dev_accuracy"])
-    return both("learning_said", n=len(epochs), best=best, accuracy=accuracy, seconds=f"{seconds:,.0f}")
+    key = "learning_said_f1" if counts_f1(epochs) else "learning_said"
+    share = percent(epochs[best - 1]["dev_accuracy"])
+    return both(key, n=len(epochs), best=best, share=share, seconds=f"{seconds:,.0f}")
+
+
+def counts_f1(epochs: Epochs) -> bool:
+    """Whether what is recorded as accuracy is micro-F1, as for several labels a text."""
+    return epochs[0].get("measure") == "micro-F1"
 
 
 def _curve(place: int, epochs: Epochs, kind: str, best: int) -> Html:
-    name = f"{kind}-{place}"
+    """Loss or quality; micro-F1 is found on the held-out texts alone."""
+    name, f1 = f"{kind}-{place}", kind == "accuracy" and counts_f1(epochs)
     train, dev = ([epoch[key] for epoch in epochs] for key in (kind, f"dev_{kind}"))
-    drawn = plots.curve(name, train, dev, best, shares=kind == "accuracy")
-    title = both(f"curve_{kind}") + plots.legend(("muted", "train"), ("main", "dev"), ("ring", "best"))
+    drawn = plots.curve(name, [] if f1 else train, dev, best, shares=kind == "accuracy")
+    marks = [] if f1 else [("muted", "train")]
+    title = both("micro_f1" if f1 else f"curve_{kind}") + plots.legend(*marks, ("main", "dev"), ("ring", "best"))
     return plots.figure(name, title, drawn)
 
 
 def _rows(epochs: Epochs, best: int) -> Html:
-    head = ("epoch", "loss", "dev_loss", "accuracy", "dev_accuracy", "seconds")
+    kept = ("dev_accuracy",) if counts_f1(epochs) else ("accuracy", "dev_accuracy")
+    names = ("dev_micro_f1",) if counts_f1(epochs) else kept
     rows = [
         (
             tag("td", place, tag("b", " ← ", both("best")) if place == best else ""),
-            number(f"{epoch['loss']:.4f}"),
-            number(f"{epoch['dev_loss']:.4f}"),
-            number(percent(epoch["accuracy"])),
-            number(percent(epoch["dev_accuracy"])),
+            *(number(f"{epoch[key]:.4f}") for key in ("loss", "dev_loss")),
+            *(number(percent(epoch[key])) for key in kept),
             number(f"{epoch.get('seconds', 0.0):.1f}"),
         )
         for place, epoch in enumerate(epochs, 1)
     ]
-    return table(head, "tnnnnn", rows)
+    return table(("epoch", "loss", "dev_loss", *names, "seconds"), "tnnn" + "n" * len(kept), rows)

@@ -157,6 +157,7 @@ def curve(name: str, train: Sequence[float], dev: Sequence[float], best: int | N
         axes.grid(axis="x", visible=False)
         if len(dev) == 1:
             axes.set_xlim(0.5, 1.5)
+            axes.set_xticks([1])
         if shares:
             _shares(axes.yaxis)
     return Html(found[0])

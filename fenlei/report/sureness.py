@@ -109,6 +109,9 @@ def thresholds(found: Material) -> Html:
 
 def _label(place: int, name: str, rows: Sequence[Point], found: Material) -> Html:
     chosen = part(found.decisions, "thresholds").get(name)
-    mark = None if chosen is None else min(rows, key=lambda row: abs(row[0] - chosen))
-    at = "" if mark is None else both("threshold_at", threshold=f"{chosen:.3f}", p=percent(mark[1]), r=percent(mark[2]))
+    scored = part(part(found.dev, "classes"), name)
+    mark = None if chosen is None or not scored else (chosen, scored["precision"], scored["recall"])
+    at = (
+        "" if mark is None else both("threshold_at", threshold=f"{mark[0]:.3f}", p=percent(mark[1]), r=percent(mark[2]))
+    )
     return plots.figure(f"pr-{place}", label(name), plots.precision_recall(f"pr-{place}", rows, mark), at)

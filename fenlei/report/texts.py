@@ -22,7 +22,9 @@ Item = dict[str, Any]
 
 def mistakes(found: Material) -> Html:
     """The surest wrong answers; a word's colour is what its absence would change."""
-    items = sorted(found.items("mistakes"), key=lambda each: -float(each["probability"]))
+    items = found.items("mistakes")
+    if not found.several:  # with several labels, one that is named rightly would count
+        items.sort(key=lambda each: -float(each["probability"]))
     if not items:
         return tag("p", both("mistakes_none")) if found.evidence else Html()
     explained = dict(explanations(found, items))
@@ -32,15 +34,17 @@ def mistakes(found: Material) -> Html:
 
 
 def explanations(found: Material, items: list[Item]) -> Iterator[tuple[int, Explanation]]:
-    """An explanation of what was predicted, text by text, as far as the effort goes."""
+    """An explanation of the first label wrongly given, text by text, as far as the effort goes."""
     left = EFFORT
     for place, each in enumerate(items[:MOST_EXPLAINED]):
         content = str(each["text"])[:TEXT_CHARACTERS]
-        named = [name for name in (*each["predicted"], *each["true"]) if name in found.predictor.labels]
+        wrong = [name for name in each["predicted"] if name not in each["true"] and name in found.predictor.labels]
+        if not wrong:
+            continue
         left -= len(content) * (1 + sum(bool(word.strip()) for word in cut(content)))
-        if left < 0 or not named:
+        if left < 0:
             return
-        yield place, explain(found.predictor, content, named[0])
+        yield place, explain(found.predictor, content, wrong[0])
 
 
 def _legend() -> Html:
@@ -56,10 +60,13 @@ def item(each: Item, explanation: Explanation | None = None, bare: bool = False)
         said = both("item_sure", sure=sure)
     elif true == predicted:
         said = both("item_right", true=labels(true), sure=sure)
+    elif not predicted:
+        said = both("item_missed", true=labels(true), less=percent(each["true_probability"]))
     else:
-        answer = labels(predicted) if predicted else both("no_label")
         expected = labels(true) if true else both("no_label")
-        said = both("item_wrong", true=expected, predicted=answer, sure=sure, less=percent(each["true_probability"]))
+        said = both(
+            "item_wrong", true=expected, predicted=labels(predicted), sure=sure, less=percent(each["true_probability"])
+        )
     return tag("li", tag("p", content), tag("p", said, class_="said"))
 
 

@@ -103,13 +103,23 @@ WORDS: dict[str, tuple[str, str]] = {
         "每一轮之后都在验证文本上测量。网络会继续记住训练文本，而对其他文本早已不再进步；保留的是最好的那一轮。",
     ),
     "learning_said": (
-        "{n} epochs in {seconds} s. The best was epoch {best}: {accuracy} of the held-out texts right, by the "
+        "{n} epochs in {seconds} s. The best was epoch {best}: {share} of the held-out texts right, by the "
         "network alone.",
-        "共 {n} 轮，{seconds} 秒。最好的是第 {best} 轮：网络单独作答，验证准确率 {accuracy}。",
+        "共 {n} 轮，{seconds} 秒。最好的是第 {best} 轮：网络单独作答，验证准确率 {share}。",
     ),
     "learning_said_one": (
-        "One epoch in {seconds} s: {accuracy} of the held-out texts right, by the network alone.",
-        "只有一轮，{seconds} 秒：网络单独作答，验证准确率 {accuracy}。",
+        "One epoch in {seconds} s: {share} of the held-out texts right, by the network alone.",
+        "只有一轮，{seconds} 秒：网络单独作答，验证准确率 {share}。",
+    ),
+    "learning_said_f1": (
+        "{n} epochs in {seconds} s. The best was epoch {best}: micro-F1 {share} on the held-out texts, by the network "
+        "alone with one threshold for all labels.",
+        "共 {n} 轮，{seconds} 秒。最好的是第 {best} 轮：网络单独作答（所有标签用同一阈值），验证微平均 F1 {share}。",
+    ),
+    "learning_said_f1_one": (
+        "One epoch in {seconds} s: micro-F1 {share} on the held-out texts, by the network alone with one threshold for "
+        "all labels.",
+        "只有一轮，{seconds} 秒：网络单独作答（所有标签用同一阈值），验证微平均 F1 {share}。",
     ),
     "network": ("Network {place}", "网络 {place}"),
     "curve_loss": ("Loss", "损失"),
@@ -252,6 +262,10 @@ WORDS: dict[str, tuple[str, str]] = {
     ),
     "item_right": ("<b>{true}</b> ({sure})", "<b>{true}</b>（{sure}）"),
     "item_sure": ("{sure} sure", "把握 {sure}"),
+    "item_missed": (
+        "given <b class=bad>no label</b> · labelled <b>{true}</b> ({less})",
+        "<b class=bad>没有给出标签</b> · 标注为 <b>{true}</b>（{less}）",
+    ),
     "no_label": ("no label", "没有标签"),
     "suspects_none": (
         "No held-out text is labelled so differently from what its words suggest.",
@@ -314,6 +328,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "loss": ("loss, training", "训练损失"),
     "dev_loss": ("loss, held out", "验证损失"),
     "dev_accuracy": ("accuracy, held out", "验证准确率"),
+    "dev_micro_f1": ("micro-F1, held out", "验证微平均 F1"),
     "seconds": ("seconds", "秒"),
     "score": ("score", "得分"),
     "value": ("value", "数值"),
@@ -353,9 +368,9 @@ WORDS: dict[str, tuple[str, str]] = {
     "conflict": ("copies of an earlier text under another label", "与前面的文本重复而标签不同"),
     "leak": ("texts of dev or test that stand in train", "验证或测试文本也出现在训练集中"),
     "dropped": ("dropped as copies", "因重复而去掉"),
-    "corrected": ("given another label by hand", "人工改了标签"),
-    "left_out": ("left out by hand", "人工去掉"),
-    "unmatched": ("corrections without a document", "找不到对应文档的更正"),
+    "corrected": ("given another label by a correction", "按修正换了标签"),
+    "left_out": ("left out by a correction", "按修正去掉"),
+    "unmatched": ("corrections that fit no document", "找不到对应文本的修正"),
 }
 
 # Kind of an entry in the ledger -> key of its words.
