@@ -26,9 +26,10 @@ def read_data(path: str, encoding: str | None, labels: str = "auto") -> tuple[li
     return documents, ledger
 
 
-def kind_of(documents: Sequence[Document]) -> str:
-    """Whether texts were found to have one label or several: other data for the same classifier is read alike."""
-    return "several" if any(document.others for document in documents) else "one"
+def kind_of(documents: Sequence[Document], asked: str = "auto") -> str:
+    """Whether texts have one label or several, asked for or found: other data for the same classifier is read alike."""
+    found = "several" if any(document.others for document in documents) else "one"
+    return found if asked == "auto" else asked
 
 
 def divide(documents: Sequence[Document], ledger: Ledger, arguments: argparse.Namespace, recipe: Recipe) -> Sides:
@@ -37,7 +38,7 @@ def divide(documents: Sequence[Document], ledger: Ledger, arguments: argparse.Na
     for document in documents:
         sides[document.split or "train"].append(document)
     if arguments.dev:
-        sides["dev"], found = read_data(arguments.dev, arguments.encoding, kind_of(documents))
+        sides["dev"], found = read_data(arguments.dev, arguments.encoding, kind_of(documents, arguments.labels))
         ledger.entries += found.entries
         ledger.notes += found.notes
     if arguments.corrections is not None:

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import argparse
+from pathlib import Path
 from typing import Any
 
 from fenlei.cli.arguments import add_recipe, add_verb, recipe_of, require
 from fenlei.cli.output import emit, say
 from fenlei.cli.predict import answers
 from fenlei.cli.test import measure, scores_line
-from fenlei.cli.train import say_next, train_on
+from fenlei.cli.train import add_report, say_next, train_on
 
 
 def add(verbs: Any) -> None:
@@ -35,6 +36,7 @@ def run(arguments: argparse.Namespace) -> None:
     rest, held_out = corpus.split_dev(kept, 0.1, seed=1)
     train, dev = corpus.split_dev(rest, 0.1, seed=0)
     bundle = train_on(train, dev, recipe, ledger, arguments.quiet)
+    add_report(bundle, Path(arguments.out).resolve().name)
     folder = bundle.save(arguments.out)
     result = measure(bundle, held_out)
     say(f"held-out test: {scores_line(result)}")

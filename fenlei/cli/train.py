@@ -47,7 +47,8 @@ def run(arguments: argparse.Namespace) -> None:
     bundles.check_target(arguments.out)
     documents, ledger = read_data(arguments.data, arguments.encoding, arguments.labels)
     sides = divide(documents, ledger, arguments, recipe)
-    bundle = train_on(sides["train"], sides["dev"], recipe, ledger, arguments.quiet, arguments.labels == "several")
+    several = kind_of(documents, arguments.labels) == "several"
+    bundle = train_on(sides["train"], sides["dev"], recipe, ledger, arguments.quiet, several)
     if not arguments.no_report:
         add_report(bundle, Path(arguments.out).resolve().name)
     folder = bundle.save(arguments.out)
@@ -80,7 +81,6 @@ def train_on(
     try:
         with Progress(sys.stderr, quiet=quiet) as progress:
             found = json.loads(ledger.to_json())
-            several = several or any(document.others for document in train)
             learned, judged = labelled(train, several), labelled(dev or train, several)
             return learn(learned, judged, recipe, progress.show, found)
     except KeyboardInterrupt:
@@ -116,4 +116,4 @@ def say_next(folder: Path) -> None:
     say(f"bundle: {name} (model card: {shlex.quote(str(folder / 'README.md'))})")
     if (folder / "report.html").exists():
         say(f"report: {shlex.quote(str(folder / 'report.html'))} (open it in a browser)")
-    say(f"next: fenlei predict {name} FILE | fenlei test {name} DATA | fenlei info {name}")
+    say(f"next: fenlei predict {name} FILE | fenlei test {name} DATA | fenlei serve {name} | fenlei info {name}")
