@@ -68,7 +68,7 @@ def gather(arguments: argparse.Namespace) -> tuple[list[Document], Ledger]:
 
     documents, ledger = corpus.read(arguments.data, encoding=arguments.encoding, labels=arguments.labels)
     if arguments.dev:
-        kind = kind_of(documents)
+        kind = kind_of(documents, arguments.labels)
         held_out, found = corpus.read(arguments.dev, encoding=arguments.encoding, labels=kind)
         documents = [document for document in documents if document.split != "dev"]
         documents += [document._replace(split="dev") for document in held_out]

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fenlei.cli.arguments import DATA, add_data, add_kind, add_recipe, add_verb, add_words, recipe_of, require, whole
-from fenlei.cli.data import corrections, divide, read_data
+from fenlei.cli.data import corrections, divide, kind_of, read_data
 from fenlei.cli.output import emit, say
 from fenlei.cli.test import dev_line, measure, scores_line
 
