@@ -184,6 +184,12 @@ class Pipeline:
             columns[name] = Ragged(np.where(empty, UNK, chosen), starts)
         return columns, int(np.sum(lengths > self.max_length))
 
+    def tokens(self, text: str) -> list[str]:
+        """The tokens at the positions that the network reads; one that is empty where the text has none."""
+        parts = sentences(text) if self.sentence_length else [text]
+        found = [token for part in parts for token in self.tokenizer(part)]
+        return found[: self.max_length] or [""]
+
     def settings(self) -> dict[str, Any]:
         """What JSON can hold of this pipeline; ``tables`` and the vocabulary are the rest."""
         return {

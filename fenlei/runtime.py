@@ -90,6 +90,19 @@ class Predictor:
             places = ranking[enough] if self.several else ranking[: int(enough[0])]
         return Answer(tuple(self.labels[p] for p in places), tuple(float(row[p]) for p in places), unknown)
 
+    def look(self, text: str) -> dict[str, Array]:
+        """What the graph shows beside its answer to one text, as ``fenlei.layers.graph.Graph.show`` named it.
+
+        ``attention.N``: the weight of every step, ``(1, T)``, of a network of sentences ``(S, T)`` and beside them
+        ``sentence_attention.N (1, S)``; ``largest.N``: the step at which each dimension is largest, ``(1, W)``, -1 for
+        none.
+        """
+        arrays = self.pipeline.encode([text]).batch(np.zeros(FEWEST_ROWS, np.int64))
+        self._check(arrays)
+        names = [each.name for each in self._session.get_outputs() if each.name != "probabilities"]
+        found = self._session.run(names, {name: arrays[name] for name in self._inputs}) if names else []
+        return {name: array[: len(array) // FEWEST_ROWS] for name, array in zip(names, found, strict=True)}
+
     def verify(self) -> float:
         """Answer the bundle's golden inputs again; returns the largest difference.
 

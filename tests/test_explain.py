@@ -20,9 +20,13 @@ from fenlei.cli import main
 from fenlei.explain import Explanation, Piece, explain, lines, page
 from fenlei.explain.drawing import SHADES, shade
 from fenlei.explain.occlusion import LEAST, MOST_PIECES, cut, log_odds, runs
+from fenlei.learn import Labelled, learn
+from fenlei.runtime import Predictor
+from fenlei.trace import trace
 
 if TYPE_CHECKING:
     from fenlei.bundle import Bundle
+    from fenlei.recipe import Recipe
 
 GOOD, BAD = {"好": 2.0, "great": 1.5}, {"差": 3.0, "bad": 1.0}
 
@@ -34,6 +38,9 @@ class Counter:
 
     def __init__(self) -> None:
         self.asked: list[str] = []
+
+    def look(self, text: str) -> dict[str, np.ndarray]:
+        return {}
 
     def predict_proba(self, texts: Iterable[str]) -> np.ndarray:
         self.asked = list(texts)
@@ -227,3 +234,36 @@ def test_a_wrong_call_gets_one_sentence(
     assert (status, out) == (2, "")
     assert has in err
     assert len(err.splitlines()) == 1
+
+
+@pytest.mark.parametrize("model", ["bilstm", "han", "textcnn"])
+def test_where_the_network_looked_is_what_its_equations_say(
+    model: str, chinese: tuple[Labelled, Labelled], tiny: Recipe
+) -> None:
+    options = {"filters": 8} if model == "textcnn" else {"hidden_size": 8}
+    bundle = learn(*chinese, tiny.change(model=model, options=options, wide=False, branches=2), lambda _: None)
+    predictor = Predictor(bundle)
+    text = "球队赢了比赛。教练说决赛在主场，球迷很高兴！股票上涨"
+    glances = explain(predictor, text).inside
+    weights = [each for network in trace(bundle, text).networks for each in network.weights]
+    assert len(glances) == len(weights) >= 2
+    for glance, expected in zip(glances, weights, strict=True):
+        assert glance.over == expected.over
+        shares = np.array([share for _, share in glance.steps])
+        if glance.kind == "attention":
+            np.testing.assert_allclose(shares, expected.values, atol=1e-5)
+        else:
+            np.testing.assert_allclose(shares / shares.sum(), expected.values / expected.values.sum(), atol=1e-6)
+    found = json.loads(json.dumps(explain(predictor, text).to_json()))["inside"]
+    assert [each["kind"] for each in found] == [glance.kind for glance in glances]
+    assert f"{glances[0].kind} over {glances[0].over}" in "\n".join(lines(explain(predictor, text)))
+    assert f"{glances[0].kind} over {glances[0].over}" in page([explain(predictor, text)])
+
+
+def test_a_linear_model_looks_nowhere(chinese: tuple[Labelled, Labelled], tiny: Recipe) -> None:
+    bundle = learn(*chinese, tiny.change(model=None, options={}), lambda _: None)
+    assert explain(Predictor(bundle), "球队赢了").inside == ()
+
+
+def test_an_empty_text_has_one_step(bundle: Bundle) -> None:
+    assert all(len(glance.steps) == 1 for glance in explain(Predictor(bundle), "").inside)

@@ -63,7 +63,7 @@ def test_axes_are_symbolic_and_inputs_are_the_pipelines() -> None:
         "ngrams": ("B", "N"),
         "ngram_values": ("B", "N"),
     }
-    assert [each.name for each in graph.output] == ["probabilities"]
+    assert [each.name for each in graph.output] == ["probabilities", "largest.0", "attention.1"]
     assert not any(each.data_location == onnx.TensorProto.EXTERNAL for each in graph.initializer)
 
 

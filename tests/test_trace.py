@@ -32,7 +32,7 @@ from fenlei.trace import Column, Section, compared, lines, page, sections, svg, 
 from fenlei.trace.picture import MOST_STEPS, MOST_UNITS, grouped
 from fenlei.trace.sections import GATES
 from fenlei.trace.table import BAR, bar
-from fenlei.trace.watch import Watched, Watcher, tokens_of
+from fenlei.trace.watch import Watched, Watcher
 
 if TYPE_CHECKING:
     from fenlei.bundle import Bundle
@@ -181,7 +181,7 @@ def test_tokens_stand_where_their_ids_do(make: Make, hostile: list[str]) -> None
     for name in ("rnn", "han"):
         pipeline = Predictor(make(name)).pipeline
         for text in [*hostile, TEXT]:
-            tokens, encoded = tokens_of(pipeline, text), pipeline.encode([text])
+            tokens, encoded = pipeline.tokens(text), pipeline.encode([text])
             assert len(tokens) == encoded.lengths[0]
             assert pipeline.vocab.ids(tokens) == encoded.columns["ids"].values.tolist()
 

@@ -4,6 +4,7 @@
 """
 
 from fenlei.explain.drawing import lines, page
+from fenlei.explain.inside import Glance
 from fenlei.explain.occlusion import Explanation, Piece, explain
 
-__all__ = ["Explanation", "Piece", "explain", "lines", "page"]
+__all__ = ["Explanation", "Glance", "Piece", "explain", "lines", "page"]

@@ -5,6 +5,7 @@ from __future__ import annotations
 import html
 from collections.abc import Iterable, Iterator
 
+from fenlei.explain.inside import Glance
 from fenlei.explain.occlusion import Explanation
 from fenlei.screen import legible
 
@@ -48,6 +49,13 @@ def lines(explanation: Explanation, colour: bool = False) -> Iterator[str]:
         yield legible(explanation.text)
     for piece in explanation.strongest(NAMED):
         yield f"{piece.weight:+8.3f}  {legible(' '.join(piece.text.split()))}"
+    for glance in explanation.inside:
+        yield f"{glance.kind} over {glance.over}: {_glanced(glance)}"
+
+
+def _glanced(glance: Glance) -> str:
+    """The steps that a network looked at most, with their shares."""
+    return ", ".join(f"{legible(' '.join(step.split()))} {share:.0%}" for step, share in glance.strongest(NAMED))
 
 
 def _painted(text: str, depth: int) -> str:
@@ -73,7 +81,11 @@ def _section(explanation: Explanation) -> str:
     words = "".join(_span(text, weight, depth) for text, weight, depth in shades(explanation))
     listed = ", ".join(f"{_shown(piece.text.strip())} {piece.weight:+.2f}" for piece in explanation.strongest(NAMED))
     title = f"{_shown(explanation.label)} {explanation.probability:.3f}"
-    return f"<h1>{title}</h1>\n<p>{words}</p>\n<p class=w>{listed}</p>"
+    inside = "".join(
+        f"\n<p class=w>{glance.kind} over {glance.over}: {html.escape(_glanced(glance))}</p>"
+        for glance in explanation.inside
+    )
+    return f"<h1>{title}</h1>\n<p>{words}</p>\n<p class=w>{listed}</p>{inside}"
 
 
 def _span(text: str, weight: float, depth: int) -> str:

@@ -13,6 +13,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fenlei.explain.inside import Glance, look
 from fenlei.runtime import Predictor
 from fenlei.text import HAN_KANA, jieba, words
 
@@ -31,11 +32,15 @@ class Piece(NamedTuple):
 
 @dataclass(frozen=True)
 class Explanation:
-    """The ``pieces``, joined, are the text. Positive weights speak for the label, negative ones against it."""
+    """The ``pieces``, joined, are the text. Positive weights speak for the label, negative ones against it.
+
+    ``inside`` is where the network looked, if it has attention or takes largest values; it speaks for no label.
+    """
 
     label: str
     probability: float
     pieces: tuple[Piece, ...]
+    inside: tuple[Glance, ...] = ()
 
     @property
     def text(self) -> str:
@@ -50,7 +55,8 @@ class Explanation:
     def to_json(self) -> dict[str, Any]:
         """What JSON can hold; weights to six decimals."""
         pieces = [[piece.text, round(piece.weight, 6)] for piece in self.pieces]
-        return {"label": self.label, "probability": round(self.probability, 6), "pieces": pieces}
+        glances = [glance.to_json() for glance in self.inside]
+        return {"label": self.label, "probability": round(self.probability, 6), "pieces": pieces, "inside": glances}
 
 
 def explain(predictor: Predictor, text: str, label: str | None = None) -> Explanation:
@@ -70,7 +76,7 @@ def explain(predictor: Predictor, text: str, label: str | None = None) -> Explan
     odds = log_odds(probabilities[:, chosen])
     weights = dict(zip(asked, (odds[0] - odds[1:]).tolist(), strict=True))
     pieces = tuple(Piece(part, weights.get(place, 0.0)) for place, part in enumerate(parts))
-    return Explanation(predictor.labels[chosen], float(probabilities[0, chosen]), pieces)
+    return Explanation(predictor.labels[chosen], float(probabilities[0, chosen]), pieces, tuple(look(predictor, text)))
 
 
 def log_odds(probabilities: npt.NDArray[np.float32]) -> npt.NDArray[np.float64]:

@@ -21,6 +21,7 @@ class Graph:
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self._inputs: dict[str, Any] = {}
+        self._shown: dict[str, Any] = {}
         self._count = 0
 
     def input(self, name: str, kind: type[np.generic], axes: tuple[str, ...]) -> str:
@@ -56,14 +57,22 @@ class Graph:
         self._nodes.append(helper.make_node("Identity", [value], [name], name=name))
         return name
 
+    def show(self, value: str, kind: str, element: type[np.generic]) -> None:
+        """A further output ``(rows, columns)`` for whoever explains the answer, named ``kind.NUMBER``, from 0 on."""
+        number = len(self._shown)
+        name = self.rename(value, f"{kind}.{number}")
+        self._shown[name] = helper.make_tensor_value_info(
+            name, helper.np_dtype_to_tensor_dtype(np.dtype(element)), (f"rows_{number}", f"columns_{number}")
+        )
+
     def axis(self, value: str, axis: int) -> str:
         """The length of one axis, as ``(1,)`` int64."""
         return self.add("Gather", self.add("Shape", value), self.constant(np.array([axis])), axis=0)
 
     def model(self, output: str) -> bytes:
-        """The finished, checked model with one output ``(B, C)``."""
-        result = helper.make_tensor_value_info(output, TensorProto.FLOAT, ("B", "C"))
-        graph = helper.make_graph(self._nodes, "fenlei", list(self._inputs.values()), [result], self._constants)
+        """The finished, checked model: the answer ``(B, C)``, then what is shown beside it."""
+        outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, ("B", "C")), *self._shown.values()]
+        graph = helper.make_graph(self._nodes, "fenlei", list(self._inputs.values()), outputs, self._constants)
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="fenlei")
         model.ir_version = IR_VERSION
         onnx.checker.check_model(model, full_check=True)

@@ -84,7 +84,13 @@ class Max(Pool):
         """The same in ONNX."""
         column = graph.add("Unsqueeze", mask, graph.constant(np.array([2])))
         low = graph.constant(np.array(LOW, np.float32))
-        return graph.add("ReduceMax", graph.add("Where", column, h, low), axes=[1], keepdims=0)
+        inside = graph.add("Where", column, h, low)
+        largest = graph.add("ReduceMax", inside, axes=[1], keepdims=0)
+        # A rectified filter that never fired is largest nowhere.
+        silent = graph.add("Equal", largest, graph.constant(np.array(0, np.float32)))
+        place = graph.add("ArgMax", inside, axis=1, keepdims=0)
+        graph.show(graph.add("Where", silent, graph.constant(np.array(-1)), place), "largest", np.int64)
+        return largest
 
 
 class Attention(Pool):
@@ -104,14 +110,16 @@ class Attention(Pool):
         scores = self.context(torch.tanh(self.project(h))).squeeze(-1)
         return torch.softmax(scores.masked_fill(~mask, LOW), dim=1)
 
-    def nodes(self, graph: Graph, h: str, mask: str) -> str:
-        """The same in ONNX."""
+    def nodes(self, graph: Graph, h: str, mask: str, shown: str = "attention") -> str:
+        """The same in ONNX; the weights are ``shown`` beside the answer."""
         hidden = graph.add("MatMul", h, graph.constant(self.project.weight.T))
         hidden = graph.add("Tanh", graph.add("Add", hidden, graph.constant(self.project.bias)))
         scores = graph.add("MatMul", hidden, graph.constant(self.context.weight.T))
         column = graph.add("Unsqueeze", mask, graph.constant(np.array([2])))
         scores = graph.add("Where", column, scores, graph.constant(np.array(LOW, np.float32)))
-        weighed = graph.add("Mul", h, graph.add("Softmax", scores, axis=1))
+        weights = graph.add("Softmax", scores, axis=1)
+        graph.show(graph.add("Squeeze", weights, graph.constant(np.array([2]))), shown, np.float32)
+        weighed = graph.add("Mul", h, weights)
         return graph.add("ReduceSum", weighed, graph.constant(np.array([1])), keepdims=0)
 
 

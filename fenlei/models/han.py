@@ -28,9 +28,9 @@ class Level(nn.Module):
         weights = self.attention.weights(h, mask)
         return (h * weights[:, :, None].to(h.dtype)).sum(1), weights
 
-    def nodes(self, graph: Graph, x: str, mask: str, lengths: str) -> str:
-        """The vectors in ONNX."""
-        return self.attention.nodes(graph, self.recurrent.nodes(graph, x, lengths), mask)
+    def nodes(self, graph: Graph, x: str, mask: str, lengths: str, shown: str) -> str:
+        """The vectors in ONNX; the weights are ``shown`` beside the answer."""
+        return self.attention.nodes(graph, self.recurrent.nodes(graph, x, lengths), mask, shown)
 
 
 class Reading(NamedTuple):
@@ -80,12 +80,13 @@ class HAN(Encoder):
         """The same in ONNX; its recurrent operators answer a length of 0 with garbage and never see one."""
         there = graph.add("Greater", lengths, graph.constant(np.array(0)))
         place = graph.add("Transpose", graph.add("NonZero", there), perm=(1, 0))  # (N, 2): document, sentence
-        vectors = self.word_level.nodes(graph, *(graph.add("GatherND", each, place) for each in (x, mask, lengths)))
+        words, inside, sizes = (graph.add("GatherND", each, place) for each in (x, mask, lengths))
+        vectors = self.word_level.nodes(graph, words, inside, sizes, "attention")
         width = graph.constant(np.array([self.word_level.width]))
         shape = graph.add("Concat", graph.add("Shape", there), width, axis=0)
         sentences = graph.add("ScatterND", graph.add("ConstantOfShape", shape), place, vectors)
         count = graph.add("ReduceSum", graph.add("Cast", there, to=7), graph.constant(np.array([1])), keepdims=0)
-        return self.sentence_level.nodes(graph, sentences, there, count)
+        return self.sentence_level.nodes(graph, sentences, there, count, "sentence_attention")
 
 
 def _spread(values: Tensor, there: Tensor) -> Tensor:

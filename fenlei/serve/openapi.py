@@ -97,7 +97,14 @@ def _object(properties: Schema, required: list[str]) -> Schema:
 
 def _schemas() -> Schema:
     piece = {"type": "array", "prefixItems": [{"type": "string"}, {"type": "number"}], "minItems": 2, "maxItems": 2}
-    explanation = {"label": {"type": "string"}, "probability": SHARE, "pieces": {"type": "array", "items": piece}}
+    explanation = {
+        "label": {"type": "string"},
+        "probability": SHARE,
+        "pieces": {"type": "array", "items": piece},
+        "inside": {"type": "array", "items": {"$ref": "#/components/schemas/Glance"}},
+    }
+    words = {"type": "string"}
+    glance = {"kind": words, "over": {"enum": ["tokens", "sentences"]}, "steps": {"type": "array", "items": piece}}
     shares = {"type": "array", "items": SHARE}
     answer = {"labels": STRINGS, "probabilities": shares, "unknown": {"type": "boolean"}}
     answers = {"type": "array", "items": {"$ref": "#/components/schemas/Prediction"}}
@@ -106,6 +113,7 @@ def _schemas() -> Schema:
         "Answers": _object({"model": {"type": "string"}, "predictions": answers}, ["model", "predictions"]),
         "Prediction": _object(answer | {"explanation": {"$ref": "#/components/schemas/Explanation"}}, [*answer]),
         "Explanation": _object(explanation, [*explanation]),
+        "Glance": _object(glance, [*glance]),
         "Info": _info(),
         "Error": _object({"error": {"type": "string"}}, ["error"]),
     }

@@ -26,9 +26,7 @@ from fenlei.models import Classifier, Deep, restore
 from fenlei.models.han import Level
 from fenlei.models.rcnn import RCNN
 from fenlei.models.textcnn import TextCNN
-from fenlei.pipeline import Pipeline
 from fenlei.runtime import GOLDEN_TOLERANCE, Predictor
-from fenlei.text import sentences
 from fenlei.vocab import UNK
 
 Floats = npt.NDArray[np.float64]
@@ -131,7 +129,7 @@ def trace(bundle: Bundle, text: str, gradients: bool = False) -> Trace:
     model = restore(bundle, predictor.pipeline.stream_sizes()).double().eval()
     watchers = [Watcher(branch) for branch in model.branches]
     arrays = predictor.pipeline([text])
-    tokens = tokens_of(predictor.pipeline, text)
+    tokens = predictor.pipeline.tokens(text)
     probabilities = predictor.predict_proba([text])[0]
     difference = float(np.abs(_answer(model, arrays) - probabilities).max())
     if not difference <= GOLDEN_TOLERANCE:
@@ -149,13 +147,6 @@ def trace(bundle: Bundle, text: str, gradients: bool = False) -> Trace:
         sentences=lengths.tolist(),
         networks=[watcher.network(tokens, target) for watcher in watchers],
     )
-
-
-def tokens_of(pipeline: Pipeline, text: str) -> list[str]:
-    """The tokens at the positions that the network reads; one that is empty where the text has none."""
-    parts = sentences(text) if pipeline.sentence_length else [text]
-    found = [token for part in parts for token in pipeline.tokenizer(part)]
-    return found[: pipeline.max_length] or [""]
 
 
 class Watched(nn.Module):
