@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from fenlei import linear
+from fenlei.cutting import tokenize
 from fenlei.models import ENCODERS
 from fenlei.ngrams import most_frequent
 from fenlei.pipeline import Pipeline, chunks
 from fenlei.recipe import Recipe
 from fenlei.streams import STREAMS, TokenBatch
-from fenlei.text import Tokenizer, normalize, read_stop_words, read_user_words, tokenize
+from fenlei.text import Tokenizer, normalize, read_stop_words, read_user_words
 from fenlei.vocab import Vocab
 from fenlei.wide import Tally, Wide
 

@@ -10,9 +10,10 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fenlei.cutting import tokenize
 from fenlei.ngrams import NgramTable
 from fenlei.streams import STREAMS, TokenBatch
-from fenlei.text import Tokenizer, normalize, sentences, tokenize
+from fenlei.text import Tokenizer, normalize, sentences
 from fenlei.vocab import RESERVED, UNK, Vocab
 from fenlei.wide import Wide
 

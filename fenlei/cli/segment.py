@@ -21,7 +21,7 @@ def add(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """In the order of the data."""
-    from fenlei.text import tokenize
+    from fenlei.cutting import tokenize
 
     check_output(arguments)
     tokenizer = tokenizer_of(arguments)

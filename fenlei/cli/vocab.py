@@ -21,7 +21,7 @@ def add(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Words of equal count in the order of their characters' numbers."""
-    from fenlei.text import tokenize
+    from fenlei.cutting import tokenize
     from fenlei.vocab import Vocab
 
     check_output(arguments)
