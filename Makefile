@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check slow bench bench-networks bench-tutorial bench-explain bench-check bench-serve pictures screenshots clean
+.PHONY: demo test check slow bench bench-networks bench-tutorial bench-explain bench-check bench-decisions bench-serve pictures screenshots clean
 
 .venv/demo.done: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -46,6 +46,11 @@ bench-check: .venv/dev.done
 
 bench: .venv/bench.done
 	$(BIN)/python benchmarks/accuracy.py --data $(DATA) --sets $(SETS)
+	$(BIN)/python benchmarks/deletion.py --data $(DATA)
+
+# Calibration, unknown, several labels, on every set.
+bench-decisions: .venv/dev.done
+	$(BIN)/python benchmarks/decisions.py --data $(DATA)
 
 # Every network alone, embeddings compressed, the tutorial's faults, the pictures of docs/networks.md. Hours, but for the last.
 bench-networks: .venv/dev.done

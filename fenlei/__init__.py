@@ -8,19 +8,21 @@ if TYPE_CHECKING:
     from os import PathLike
 
     from fenlei.bundle import Bundle
+    from fenlei.decisions import Rule
     from fenlei.estimator import TextClassifier
     from fenlei.recipe import Recipe
     from fenlei.runtime import Predictor
 
 __version__ = "0.1.0"
 
-__all__ = ["Bundle", "Predictor", "Recipe", "TextClassifier", "__version__", "load"]
+__all__ = ["Bundle", "Predictor", "Recipe", "Rule", "TextClassifier", "__version__", "load"]
 
 # Found on first use, so that importing fenlei costs nothing and a base install can predict without torch.
 _HOMES = {
     "Bundle": "fenlei.bundle",
     "Predictor": "fenlei.runtime",
     "Recipe": "fenlei.recipe",
+    "Rule": "fenlei.decisions",
     "TextClassifier": "fenlei.estimator",
 }
 _TRAIN = ("torch", "sklearn", "scipy", "onnx")  # what the extra `train` brings
