@@ -55,22 +55,28 @@ def evaluate_several(true: Array, predicted: Array, labels: Sequence[str]) -> di
     """The same where a text can have several labels: ``true`` and ``predicted`` are 0 and 1, ``(B, C)``.
 
     ``micro_f1`` counts every label of every text alike, ``macro_f1`` every class; ``accuracy`` is the share of texts
-    with all labels right and no other. The 95 % intervals are a bootstrap of the documents.
+    with all labels right and no other. Labels that no text has and none was given are left out. The 95 % intervals are
+    a bootstrap of the documents.
     """
     if not len(true):
         raise ValueError("there is nothing to evaluate: no documents with labels")
+    used = (true | predicted).any(axis=0)
+    names = [label for label, there in zip(labels, used, strict=True) if there]
+    true, predicted = true[:, used], predicted[:, used]
+    if not names:  # nothing is true of any text, and nothing was said: right, but no F1 can be counted
+        scores = {"accuracy": 1.0, "micro_f1": 0.0, "macro_f1": 0.0, "n": len(true), "classes": {}}
+        return scores | {"micro_f1_interval": [0.0, 0.0], "macro_f1_interval": [0.0, 0.0]}
     found = precision_recall_fscore_support(true, predicted, average=None, zero_division=0.0)
     micro = precision_recall_fscore_support(true, predicted, average="micro", zero_division=0.0)
-    used = (true | predicted).any(axis=0)
-    micro_interval, macro_interval = f1_intervals(true[:, used], predicted[:, used])
+    micro_interval, macro_interval = f1_intervals(true, predicted)
     return {
         "accuracy": float((true == predicted).all(axis=1).mean()),
         "micro_f1": float(micro[2]),
         "micro_f1_interval": micro_interval,
-        "macro_f1": float(found[2][used].mean()) if used.any() else 0.0,
+        "macro_f1": float(found[2].mean()),
         "macro_f1_interval": macro_interval,
         "n": len(true),
-        "classes": class_rows(labels, found),
+        "classes": class_rows(names, found),
     }
 
 

@@ -81,6 +81,10 @@ def test_several_labels_by_hand_and_as_scikit_learn_has_them() -> None:
     assert found["micro_f1"] == pytest.approx(f1_score(true, named, average="micro"))
     assert found["macro_f1"] == pytest.approx(f1_score(true, named, average="macro"))
     assert found["classes"]["a"] == pytest.approx({"precision": 1, "recall": 1 / 2, "f1": 2 / 3, "support": 2})
+    more = evaluate_several(np.pad(true, ((0, 0), (0, 1))), np.pad(named, ((0, 0), (0, 1))), ["a", "b", "c", "unused"])
+    assert more == found
+    nothing = evaluate_several(np.zeros((2, 2), np.int8), np.zeros((2, 2), np.int8), ["a", "b"])
+    assert (nothing["accuracy"], nothing["micro_f1"], nothing["macro_f1"], nothing["classes"]) == (1.0, 0.0, 0.0, {})
     low, high = found["micro_f1_interval"]
     assert low < found["micro_f1"] <= high <= 1
 
