@@ -60,7 +60,7 @@ def evaluate_several(true: Array, predicted: Array, labels: Sequence[str]) -> di
     """
     if not len(true):
         raise ValueError("there is nothing to evaluate: no documents with labels")
-    used = (true | predicted).any(axis=0)
+    used = np.asarray((true | predicted).any(axis=0))
     names = [label for label, there in zip(labels, used, strict=True) if there]
     true, predicted = true[:, used], predicted[:, used]
     if not names:  # nothing is true of any text, and nothing was said: right, but no F1 can be counted
