@@ -8,6 +8,7 @@ from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
+from hashlib import sha256
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
@@ -17,11 +18,12 @@ import torch
 from scipy.special import expit, softmax
 
 import fenlei
-from fenlei import linear, pretraining, quantizing, training
+from fenlei import linear, pretraining, quantizing, ranks, training
 from fenlei.auto import decide
 from fenlei.beside import Beside, Check
 from fenlei.blending import shift, weigh
 from fenlei.bundle import Bundle
+from fenlei.checkpoint import Checkpoint
 from fenlei.counting import build_pipeline
 from fenlei.decisions import Decisions
 from fenlei.export import export
@@ -33,7 +35,7 @@ from fenlei.pipeline import Pipeline
 from fenlei.recipe import Recipe
 from fenlei.runtime import Predictor
 from fenlei.scoring import hold, judge
-from fenlei.training import Epoch, Examples, Report, Step
+from fenlei.training import Epoch, Examples, Report, Step, on_device
 
 GOLDEN = 8  # dev documents that the bundle carries with their probabilities
 
@@ -83,13 +85,48 @@ class Data:
         return self.train.targets.ndim == 2
 
 
-def learn(train: Labelled, dev: Labelled, recipe: Recipe, watch: Watch, ledger: dict[str, Any] | None = None) -> Bundle:
+def learn(
+    train: Labelled,
+    dev: Labelled,
+    recipe: Recipe,
+    watch: Watch,
+    ledger: dict[str, Any] | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Bundle:
     """Train a classifier as ``recipe`` says and return its bundle, not yet saved.
 
     ``dev`` decides: the best epoch, the linear model's cost, the weight of each branch. Ctrl-C during the epochs keeps
     the best one so far; before the first has ended there is nothing to keep, and ``KeyboardInterrupt`` goes on.
+
+    ``checkpoint`` is written meanwhile and, where it was told to resume, gone on from. Under torchrun this is for the
+    leading process; the others ``help_learn``.
     """
     began = time.perf_counter()
+    dev, data, pipeline, recipe = prepare(train, dev, recipe, watch)
+    with training.deterministic(recipe), linear.unfinished_fits(), Beside(partial(fit_linear, data, pipeline)) as fit:
+        branches, histories = train_together(data, pipeline, recipe, watch, checkpoint or Checkpoint())
+        baseline = wait_for(fit, bool(branches), name_of_quality(data.dev.targets), watch)
+        model, raw = join(branches, data, recipe, baseline, watch)
+        if model.wide is None:
+            pipeline = replace(pipeline, wide=None)
+        bundle = assemble(model, pipeline, recipe, data.labels, ledger or {})
+        score(bundle, dev, data, raw, baseline, recipe)
+    bundle.scores |= {
+        "epochs": [[vars(epoch) for epoch in history] for history in histories],
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+    return bundle
+
+
+def help_learn(train: Labelled, dev: Labelled, recipe: Recipe, checkpoint: Checkpoint) -> None:
+    """Under torchrun: take a share of the leading process's work on the networks, which is in ``learn``."""
+    _, data, pipeline, recipe = prepare(train, dev, recipe, lambda _: None)
+    with training.deterministic(recipe):
+        train_together(data, pipeline, recipe, lambda _: None, checkpoint)
+
+
+def prepare(train: Labelled, dev: Labelled, recipe: Recipe, watch: Watch) -> tuple[Labelled, Data, Pipeline, Recipe]:
+    """The dev documents that count, both sides as numbers, the road there, and the recipe with nothing left open."""
     labels = classes_of(label for found in train.sets for label in found)
     dev = _known_only(dev, labels, watch)
     train = balance(train, recipe)
@@ -104,19 +141,7 @@ def learn(train: Labelled, dev: Labelled, recipe: Recipe, watch: Watch, ledger: 
     data = encode(train, dev, labels, pipeline)
     if data.train.encoded.shortened:
         watch(Note(f"{data.train.encoded.shortened:,} texts are longer than {recipe.max_length} tokens and were cut"))
-    with training.deterministic(recipe), linear.unfinished_fits(), Beside(partial(fit_linear, data, pipeline)) as fit:
-        branches, histories = train_branches(data, pipeline, recipe, watch) if recipe.model else ([], [])
-        baseline = wait_for(fit, bool(branches), name_of_quality(data.dev.targets), watch)
-        model, raw = join(branches, data, recipe, baseline, watch)
-        if model.wide is None:
-            pipeline = replace(pipeline, wide=None)
-        bundle = assemble(model, pipeline, recipe, labels, ledger or {})
-        score(bundle, dev, data, raw, baseline, recipe)
-    bundle.scores |= {
-        "epochs": [[vars(epoch) for epoch in history] for history in histories],
-        "seconds": round(time.perf_counter() - began, 1),
-    }
-    return bundle
+    return dev, data, pipeline, recipe
 
 
 def classes_of(labels: Iterable[str]) -> list[str]:
@@ -219,8 +244,28 @@ def wait_for(fit: Beside[Linear | None], trained: bool, measure: str, watch: Wat
     return fitted
 
 
+def train_together(
+    data: Data, pipeline: Pipeline, recipe: Recipe, watch: Watch, checkpoint: Checkpoint
+) -> tuple[list[Deep], list[list[Epoch]]]:
+    """``train_branches``, by all the processes that torchrun started, from where the checkpoint says."""
+    if recipe.model is None:
+        return [], []
+    with ranks.join(training.choose_device(recipe.device), checkpoint.processes) as together:
+        checkpoint.say = lambda sentence: watch(Note(sentence))
+        checkpoint.join(together)
+        if checkpoint.folder is not None or together.count > 1:
+            facts = {
+                "the training data": data.train.digest(),
+                "the dev data": data.dev.digest(),
+                "the vocabulary": sha256(repr(list(pipeline.vocab.items())).encode()).hexdigest(),
+            }
+            together.check_equal("documents", "".join(facts.values()))
+            checkpoint.check(facts)
+        return train_branches(data, pipeline, recipe, watch, checkpoint)
+
+
 def train_branches(
-    data: Data, pipeline: Pipeline, recipe: Recipe, watch: Watch
+    data: Data, pipeline: Pipeline, recipe: Recipe, watch: Watch, checkpoint: Checkpoint
 ) -> tuple[list[Deep], list[list[Epoch]]]:
     """``recipe.branches`` networks, one after the other, and the epochs of each.
 
@@ -232,12 +277,17 @@ def train_branches(
         if recipe.branches > 1:
             watch(Note(f"network {number} of {recipe.branches}"))
         network = build_branch(recipe, pipeline, len(data.labels))  # what is wrong with its options is found here
+        checkpoint.network = number
+        if (found := checkpoint.take(f"network {number}")) is not None:
+            branches.append(network)
+            histories.append(bring_back(network, found, checkpoint, watch))
+            continue
         if recipe.learns_codes:
             network = build_branch(full_first(recipe), pipeline, len(data.labels))
         history: list[Epoch] = []
         stopped = False
         try:
-            train_branch(network, data, recipe.change(seed=recipe.seed + number - 1), watch, history)
+            train_branch(network, data, recipe.change(seed=recipe.seed + number - 1), watch, history, checkpoint)
         except KeyboardInterrupt:
             if not history and not branches:
                 raise
@@ -251,7 +301,30 @@ def train_branches(
             histories.append(history)
         if stopped:
             break
+        put_by(network, history, checkpoint)
     return branches, histories
+
+
+def put_by(network: Deep, history: list[Epoch], checkpoint: Checkpoint) -> None:
+    """A finished network into the checkpoint."""
+    random = training.random_states(checkpoint.ranks, training.CPU)
+    epochs = [vars(epoch) for epoch in history]
+    checkpoint.drop("best epoch")
+    checkpoint.fix(
+        f"network {checkpoint.network}", {"weights": network.state_dict(), "history": epochs, "random": random}
+    )
+    if checkpoint.ranks.agree(checkpoint.due(epoch_ends=True)):
+        checkpoint.save("finished", "finished", {})
+
+
+def bring_back(network: Deep, found: Any, checkpoint: Checkpoint, watch: Watch) -> list[Epoch]:
+    """A finished network out of the checkpoint; returns its epochs."""
+    network.load_state_dict(found["weights"])
+    training.restore_random(found["random"], checkpoint.ranks, training.CPU)
+    history = [Epoch(**epoch) for epoch in found["history"]]
+    for epoch in history:
+        watch(epoch)
+    return history
 
 
 def full_first(recipe: Recipe) -> Recipe:
@@ -275,14 +348,18 @@ def build_branch(recipe: Recipe, pipeline: Pipeline, classes: int) -> Deep:
     )
 
 
-def train_branch(network: Deep, data: Data, recipe: Recipe, watch: Watch, history: list[Epoch]) -> None:
+def train_branch(
+    network: Deep, data: Data, recipe: Recipe, watch: Watch, history: list[Epoch], checkpoint: Checkpoint
+) -> None:
     """Hidden tokens first, if the recipe says so; then the labels. ``history`` grows by a record an epoch."""
-    if recipe.pretrain_epochs and network.encoder.state_width and data.tokens:
-        losses = pretraining.pretrain(network, data.train.encoded, data.tokens, recipe, watch)
-        watch(Note(f"hidden tokens guessed: loss {losses[0]:.3f} in the first epoch, {losses[-1]:.3f} in the last"))
-    for epoch in training.fit(network, data.train, data.dev, recipe, watch):
-        history.append(epoch)
-        watch(epoch)
+    with on_device(network, checkpoint.ranks.device), checkpoint.ranks.apart(recipe.seed):
+        reads = recipe.pretrain_epochs and network.encoder.state_width and data.tokens
+        if reads and checkpoint.phase != "training":
+            losses = pretraining.pretrain(network, data.train.encoded, data.tokens, recipe, watch, checkpoint)
+            watch(Note(f"hidden tokens guessed: loss {losses[0]:.3f} in the first epoch, {losses[-1]:.3f} in the last"))
+        for epoch in training.fit(network, data.train, data.dev, recipe, watch, checkpoint):
+            history.append(epoch)
+            watch(epoch)
 
 
 def share_codes(network: Deep, data: Data, recipe: Recipe, watch: Watch) -> bool:

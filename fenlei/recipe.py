@@ -17,6 +17,7 @@ CHOICES = {
     "precision": ("auto", "fp32", "bf16"),
     "schedule": ("linear", "constant"),
     "class_weight": ("none", "balanced"),
+    "device": ("cpu", "cuda", "auto"),
 }
 SHARES = ("dev_fraction", "dropout", "embedding_dropout", "label_smoothing", "token_dropout", "warmup")
 
@@ -76,6 +77,7 @@ class Recipe:
     dev_fraction: float = 0.1
     precision: str = "auto"
     threads: int = 1
+    device: str = "cpu"
     report_steps: int = 0
 
     def __post_init__(self) -> None:
