@@ -10,9 +10,10 @@ from torch import Tensor, nn
 
 from fenlei.layers.mask import mask_of
 from fenlei.models import Deep
+from fenlei.optimizing import Optimizer
 from fenlei.pipeline import Encoded
 from fenlei.recipe import Recipe
-from fenlei.training import TICK, Optimizer, Step, Watch, make_batches, precision, tensors
+from fenlei.training import TICK, Step, Watch, make_batches, precision, tensors
 from fenlei.vocab import RESERVED, UNK
 
 HIDDEN = 0.2  # share of the tokens that is hidden

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from fenlei import objective
 from fenlei.models import Deep
+from fenlei.optimizing import Optimizer
 from fenlei.pipeline import Arrays, Encoded
 from fenlei.recipe import Recipe
 from fenlei.vocab import PAD, UNK
@@ -144,7 +145,8 @@ class Trainer:
     """One training of one network: its batches, its optimizer, and what it says on the way."""
 
     def __init__(self, model: Deep, train: Examples, recipe: Recipe, watch: Watch | None = None) -> None:
-        self.model, self.train, self.recipe, self.watch = model, train, recipe, watch
+        self.model, self.recipe, self.watch = model, recipe, watch
+        self.train = train._replace(encoded=train.encoded.only(model.embeddings))
         self.rng = np.random.default_rng(recipe.seed)
         an_epoch = len(make_batches(train.encoded.sizes, recipe, np.random.default_rng(recipe.seed)))
         self.most_epochs = recipe.epochs or (math.inf if recipe.steps else 1)
@@ -275,84 +277,11 @@ def uses_bf16(recipe: Recipe) -> bool:
     )
 
 
-class Optimizer:
-    """AdamW for dense weights, lazy Adam for the rows of tables that a batch touched, one norm clipped over both.
-
-    Warm-up, then a linear way down to zero over ``total_steps`` (Devlin et al. 2019), or a constant rate. ``steps``
-    counts the batches so far.
-    """
-
-    def __init__(self, model: nn.Module, recipe: Recipe, total_steps: int) -> None:
-        tables = [p for m in model.modules() if isinstance(m, nn.Embedding) and m.sparse for p in m.parameters()]
-        known = {id(p) for p in tables}
-        dense = [p for p in model.parameters() if id(p) not in known]
-        decayed = [p for p in dense if p.ndim > 1]
-        plain = [p for p in dense if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        self.parameters = dense + tables
-        self.optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)]
-        if tables:
-            self.optimizers.append(torch.optim.SparseAdam(tables, lr=recipe.table_rate))
-        rate = SCHEDULES[recipe.schedule](total_steps, recipe.warmup)
-        self.schedules = [torch.optim.lr_scheduler.LambdaLR(each, rate) for each in self.optimizers]
-        self.clip_norm = recipe.clip_norm
-        self.steps = 0
-
-    def step(self, loss: Tensor) -> None:
-        """Gradients of ``loss``, clipped by their global norm, applied."""
-        if not math.isfinite(float(loss.detach())):
-            raise FloatingPointError(f"the training loss became {float(loss.detach())}: try a smaller learning_rate")
-        for each in self.optimizers:
-            each.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = clip(self.parameters, self.clip_norm)
-        if not math.isfinite(norm):
-            raise FloatingPointError(f"the norm of the gradients became {norm}: try a smaller learning_rate")
-        for optimizer, rate in zip(self.optimizers, self.schedules, strict=True):
-            optimizer.step()
-            rate.step()
-        self.steps += 1
-
-
-def linear(total_steps: int, warmup: float) -> Callable[[int], float]:
-    """The factor of the learning rate at each step: up to 1, then down to 0."""
-    rising = max(1, round(total_steps * warmup))
-    return lambda step: min((step + 1) / rising, max(0.0, (total_steps - step) / max(1, total_steps - rising)))
-
-
-def constant(total_steps: int, warmup: float) -> Callable[[int], float]:
-    """Up to 1, and there it stays."""
-    rising = max(1, round(total_steps * warmup))
-    return lambda step: min(1.0, (step + 1) / rising)
-
-
-SCHEDULES: dict[str, Callable[[int, float], Callable[[int], float]]] = {"linear": linear, "constant": constant}
-
-
-def clip(parameters: list[nn.Parameter], limit: float) -> float:
-    """Scale all gradients, sparse ones too, so that their joint norm is at most ``limit``; returns the norm before.
-
-    Pascanu et al. 2013. Sparse gradients are summed by row first: the norm of a row seen twice is that of its sum.
-    """
-    gradients = []
-    for parameter in parameters:
-        if parameter.grad is not None:
-            if parameter.grad.is_sparse:
-                parameter.grad = parameter.grad.coalesce()
-                gradients.append(parameter.grad._values())
-            else:
-                gradients.append(parameter.grad)
-    norm = float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients])))
-    if norm > limit:
-        for gradient in gradients:
-            gradient.mul_(limit / norm)
-    return norm
-
-
 @torch.no_grad()
 def predict(model: Deep, encoded: Encoded, recipe: Recipe) -> npt.NDArray[np.float32]:
     """The recurrent branch's logits of every document, ``(B, C)``, not scaled, in fp32."""
     model.eval()
+    encoded = encoded.only(model.embeddings)
     batches = by_length(np.arange(len(encoded)), encoded.sizes, PREDICT_SIZE, 2 * recipe.batch_tokens)
     outputs = [model(tensors(encoded.batch(rows))) for rows in batches]
     order = np.argsort(np.concatenate(batches), kind="stable")
