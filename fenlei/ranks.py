@@ -23,6 +23,7 @@ from torch import Tensor, nn
 PATIENCE = timedelta(minutes=30)  # for a process that is silent but there; one that ends is noticed at once
 STRIDE = 1_000_003  # between the seeds of processes
 CPU = torch.device("cpu")
+Rows = tuple[Tensor, Tensor]  # some rows of a table: ids (N,) and values (N, D)
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 
 
@@ -45,21 +46,17 @@ class Ranks:
         return rows[self.rank :: self.count]
 
     def add_up(
-        self, dense: Sequence[nn.Parameter], sparse: Sequence[nn.Parameter], numbers: Sequence[float]
-    ) -> list[float]:
-        """Put the sum over all processes in the place of every gradient; returns the sums of ``numbers``.
+        self, dense: Sequence[nn.Parameter], tables: Sequence[Rows | None], widths: Sequence[int], numbers: list[float]
+    ) -> tuple[list[float], list[Rows | None]]:
+        """Put the sum over all processes in the place of the gradients of ``dense``; returns the sums of ``numbers``.
 
-        Dense gradients travel in one buffer, with the numbers, with which gradients there are, and with how many rows
-        each sparse one has here; the rows and values of all sparse ones in a second. Afterwards both are equal
-        everywhere, to the last bit. What has a gradient nowhere keeps none.
+        Also, for each table, of ``widths`` columns, the ids and values of all processes, in their order, not yet
+        summed. Dense gradients travel in one buffer, with the numbers, with which gradients there are, and with how
+        many rows each table has here; all rows in a second. Afterwards all is equal everywhere, to the last bit. What
+        has a gradient nowhere keeps none.
         """
-        if self.count == 1:
-            return list(numbers)
-        sizes = torch.zeros(self.count, len(sparse), device=self.device)
-        for place, parameter in enumerate(sparse):
-            if parameter.grad is not None:
-                parameter.grad = parameter.grad.coalesce()
-                sizes[self.rank, place] = parameter.grad._nnz()
+        sizes = torch.zeros(self.count, len(tables), device=self.device)
+        sizes[self.rank] = torch.tensor([0.0 if rows is None else float(len(rows[0])) for rows in tables])
         there = [float(p.grad is not None) for p in dense]
         totals = torch.tensor([*numbers, *there], dtype=torch.float32, device=self.device)
         gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in dense]
@@ -69,36 +66,27 @@ class Ranks:
         *summed, totals, sizes = torch.split(buffer, [part.numel() for part in parts])
         for parameter, values, holders in zip(dense, summed, totals[len(numbers) :].tolist(), strict=True):
             parameter.grad = values.view_as(parameter).to(parameter.dtype) if holders else None
-        if sizes.any():
-            self._gather_sparse(sparse, sizes.view(self.count, -1).long().tolist())
         found: list[float] = totals[: len(numbers)].tolist()
-        return found
+        return found, self._join_rows(tables, widths, sizes.view(self.count, -1).long().tolist())
 
-    def _gather_sparse(self, parameters: Sequence[nn.Parameter], sizes: list[list[int]]) -> None:
-        """Every process's rows of every sparse gradient, ``sizes[rank][which]`` of them, summed row by row."""
-        mine = []
-        for parameter, size in zip(parameters, sizes[self.rank], strict=True):
-            if size and parameter.grad is not None:
-                rows = parameter.grad._indices()[0]
-                mine += [rows.view(torch.float32), parameter.grad._values().reshape(-1)]
-        lengths = [sum(n * (2 + p.shape[1]) for n, p in zip(each, parameters, strict=True)) for each in sizes]
+    def _join_rows(
+        self, tables: Sequence[Rows | None], widths: Sequence[int], sizes: list[list[int]]
+    ) -> list[Rows | None]:
+        """The rows of each table of all processes, ``sizes[rank][table]`` of them: ids travel as two floats each."""
+        lengths = [sum(n * (2 + width) for n, width in zip(each, widths, strict=True)) for each in sizes]
+        if not any(lengths):
+            return [None] * len(tables)
+        mine = [part for rows in tables if rows is not None for part in _flat(*rows)]
         sent = torch.zeros(max(lengths), device=self.device)
-        if mine:
-            sent[: lengths[self.rank]] = torch.cat(mine)
+        sent[: lengths[self.rank]] = torch.cat([sent[:0], *mine])
         received = [torch.empty_like(sent) for _ in range(self.count)]
         reach(group.all_gather, received, sent)
-        rows_of: list[list[Tensor]] = [[] for _ in parameters]
-        values_of: list[list[Tensor]] = [[] for _ in parameters]
-        for buffer, each in zip(received, sizes, strict=True):
-            start = 0
-            for place, (size, parameter) in enumerate(zip(each, parameters, strict=True)):
-                middle, end = start + 2 * size, start + (2 + parameter.shape[1]) * size
-                rows_of[place].append(buffer[start:middle].clone().view(torch.int64))
-                values_of[place].append(buffer[middle:end].view(size, parameter.shape[1]))
-                start = end
-        for parameter, rows, values in zip(parameters, map(torch.cat, rows_of), map(torch.cat, values_of), strict=True):
-            summed = torch.sparse_coo_tensor(rows[None], values, parameter.shape, check_invariants=False).coalesce()
-            parameter.grad = summed if len(rows) else None
+        pieces = [_cut(buffer, each, widths) for buffer, each in zip(received, sizes, strict=True)]
+        joined = [
+            (torch.cat(ids), torch.cat(values))
+            for ids, values in (zip(*each, strict=True) for each in zip(*pieces, strict=True))
+        ]
+        return [rows if len(rows[0]) else None for rows in joined]
 
     def gather(self, values: Tensor) -> list[Tensor]:
         """Tensors ``(n, ...)`` of all processes in order; ``n`` may differ."""
@@ -150,6 +138,21 @@ class Ranks:
 
 
 ALONE = Ranks()
+
+
+def _flat(ids: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Both as float32 numbers in a row, ids bit by bit."""
+    return ids.contiguous().view(torch.float32), values.float().reshape(-1)
+
+
+def _cut(buffer: Tensor, sizes: Sequence[int], widths: Sequence[int]) -> list[Rows]:
+    """One process's rows of every table, out of its buffer."""
+    found, start = [], 0
+    for size, width in zip(sizes, widths, strict=True):
+        middle, end = start + 2 * size, start + (2 + width) * size
+        found.append((buffer[start:middle].clone().view(torch.int64), buffer[middle:end].view(size, width)))
+        start = end
+    return found
 
 
 def reach(operation: Callable[..., object], *arguments: Any, **settings: Any) -> None:
