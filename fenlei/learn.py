@@ -352,6 +352,7 @@ def train_branch(
     network: Deep, data: Data, recipe: Recipe, watch: Watch, history: list[Epoch], checkpoint: Checkpoint
 ) -> None:
     """Hidden tokens first, if the recipe says so; then the labels. ``history`` grows by a record an epoch."""
+    recipe = training.widen(recipe, checkpoint.ranks.count)
     with on_device(network, checkpoint.ranks.device), checkpoint.ranks.apart(recipe.seed):
         reads = recipe.pretrain_epochs and network.encoder.state_width and data.tokens
         if reads and checkpoint.phase != "training":
