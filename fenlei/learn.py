@@ -6,7 +6,7 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
@@ -27,6 +27,7 @@ from fenlei.checkpoint import Checkpoint
 from fenlei.counting import build_pipeline
 from fenlei.decisions import Decisions
 from fenlei.export import export
+from fenlei.folds import Data, Part, crossed, fold_numbers, held_out
 from fenlei.layers.wide import WideTable
 from fenlei.linear import Linear
 from fenlei.models import Classifier, Deep, build
@@ -34,7 +35,7 @@ from fenlei.objective import name_of_quality
 from fenlei.pipeline import Pipeline
 from fenlei.recipe import Recipe
 from fenlei.runtime import Predictor
-from fenlei.scoring import hold, judge
+from fenlei.scoring import Rival, hold, judge
 from fenlei.training import Epoch, Examples, Report, Step, on_device
 
 GOLDEN = 8  # dev documents that the bundle carries with their probabilities
@@ -70,24 +71,9 @@ class Note(NamedTuple):
 Watch = Callable[[Note | Step | Report | Epoch], None]
 
 
-@dataclass(frozen=True)
-class Data:
-    """Both sides as numbers."""
-
-    labels: list[str]
-    train: Examples
-    dev: Examples
-    tokens: int
-
-    @property
-    def several(self) -> bool:
-        """Whether a text can have several labels."""
-        return self.train.targets.ndim == 2
-
-
 def learn(
     train: Labelled,
-    dev: Labelled,
+    dev: Labelled | None,
     recipe: Recipe,
     watch: Watch,
     ledger: dict[str, Any] | None = None,
@@ -95,8 +81,10 @@ def learn(
 ) -> Bundle:
     """Train a classifier as ``recipe`` says and return its bundle, not yet saved.
 
-    ``dev`` decides: the best epoch, the linear model's cost, the weight of each branch. Ctrl-C during the epochs keeps
-    the best one so far; before the first has ended there is nothing to keep, and ``KeyboardInterrupt`` goes on.
+    ``dev`` decides: the best epoch, the linear model's cost, the weight of each branch. Without it the documents are
+    divided into as many parts as there are networks: each network learns from all parts but one, which judges it, and
+    all of them answer together (cross-fitting; Krogh and Vedelsby 1995). Ctrl-C during the epochs keeps the best one so
+    far; before the first has ended there is nothing to keep, and ``KeyboardInterrupt`` goes on.
 
     ``checkpoint`` is written meanwhile and, where it was told to resume, gone on from. Under torchrun this is for the
     leading process; the others ``help_learn``.
@@ -106,11 +94,11 @@ def learn(
     with training.deterministic(recipe), linear.unfinished_fits(), Beside(partial(fit_linear, data, pipeline)) as fit:
         branches, histories = train_together(data, pipeline, recipe, watch, checkpoint or Checkpoint())
         baseline = wait_for(fit, bool(branches), name_of_quality(data.dev.targets), watch)
-        model, raw = join(branches, data, recipe, baseline, watch)
-        if model.wide is None:
+        joined = join(branches, data, recipe, baseline, watch)
+        if joined.model.wide is None:
             pipeline = replace(pipeline, wide=None)
-        bundle = assemble(model, pipeline, recipe, data.labels, ledger or {})
-        score(bundle, dev, data, raw, baseline, recipe)
+        bundle = assemble(joined.model, pipeline, recipe, data.labels, ledger or {})
+        score(bundle, dev, data, joined, baseline, recipe)
     bundle.scores |= {
         "epochs": [[vars(epoch) for epoch in history] for history in histories],
         "seconds": round(time.perf_counter() - began, 1),
@@ -118,18 +106,19 @@ def learn(
     return bundle
 
 
-def help_learn(train: Labelled, dev: Labelled, recipe: Recipe, checkpoint: Checkpoint) -> None:
+def help_learn(train: Labelled, dev: Labelled | None, recipe: Recipe, checkpoint: Checkpoint) -> None:
     """Under torchrun: take a share of the leading process's work on the networks, which is in ``learn``."""
     _, data, pipeline, recipe = prepare(train, dev, recipe, lambda _: None)
     with training.deterministic(recipe):
         train_together(data, pipeline, recipe, lambda _: None, checkpoint)
 
 
-def prepare(train: Labelled, dev: Labelled, recipe: Recipe, watch: Watch) -> tuple[Labelled, Data, Pipeline, Recipe]:
-    """The dev documents that count, both sides as numbers, the road there, and the recipe with nothing left open."""
+def prepare(
+    train: Labelled, dev: Labelled | None, recipe: Recipe, watch: Watch
+) -> tuple[Labelled, Data, Pipeline, Recipe]:
+    """The held-out documents that count, all as numbers, the road there, and the recipe with nothing left open."""
     labels = classes_of(label for found in train.sets for label in found)
-    dev = _known_only(dev, labels, watch)
-    train = balance(train, recipe)
+    dev = None if dev is None else _known_only(dev, labels, watch)
     recipe = decide(train.texts, recipe, lambda sentence: watch(Note(sentence)))
     pipeline = build_pipeline(train.texts, recipe, len(labels))
     watch(Note(f"vocabulary: {len(pipeline.vocab.tokens):,} tokens" + _sizes(pipeline)))
@@ -138,10 +127,10 @@ def prepare(train: Labelled, dev: Labelled, recipe: Recipe, watch: Watch) -> tup
         watch(Note(f"{many}; try --min-count 1"))
     if recipe.wide and pipeline.wide is None:
         watch(Note(f"no linear model: {len(labels):,} classes are more than {linear.MOST_CLASSES:,}"))
-    data = encode(train, dev, labels, pipeline)
+    data = encode(train, dev, labels, pipeline, recipe)
     if data.train.encoded.shortened:
         watch(Note(f"{data.train.encoded.shortened:,} texts are longer than {recipe.max_length} tokens and were cut"))
-    return dev, data, pipeline, recipe
+    return dev or train, data, pipeline, recipe
 
 
 def classes_of(labels: Iterable[str]) -> list[str]:
@@ -187,8 +176,8 @@ def _sizes(pipeline: Pipeline) -> str:
     return "".join(parts) + (f", {len(pipeline.wide) - 1:,} n-grams for the linear model" if pipeline.wide else "")
 
 
-def encode(train: Labelled, dev: Labelled, labels: list[str], pipeline: Pipeline) -> Data:
-    """Texts to ids, labels to class numbers."""
+def encode(train: Labelled, dev: Labelled | None, labels: list[str], pipeline: Pipeline, recipe: Recipe) -> Data:
+    """Texts to ids, labels to class numbers; a part for each network of ``recipe``, crossed where there is no dev."""
     number = {label: place for place, label in enumerate(labels)}
 
     def examples(side: Labelled) -> Examples:
@@ -200,24 +189,26 @@ def encode(train: Labelled, dev: Labelled, labels: list[str], pipeline: Pipeline
                 row[[number[label] for label in found if label in number]] = 1
         return Examples(pipeline.encode(side.texts), targets, side.weights)
 
-    return Data(labels, examples(train), examples(dev), len(pipeline.vocab.tokens))
+    tokens, networks = len(pipeline.vocab.tokens), recipe.branches or 1
+    learned = examples(train)._replace(weights=balance(train, recipe).weights)
+    if dev is not None:
+        held = examples(dev)
+        return Data(labels, learned, held, held_out(learned, held, networks), tokens)
+    held = learned._replace(weights=train.weights)
+    numbers = fold_numbers(train.texts, train.sets, max(2, networks), recipe.seed)
+    return Data(labels, learned, held, crossed(learned, held, numbers), tokens, crossed=True)
 
 
 def fit_linear(data: Data, pipeline: Pipeline, check: Check) -> Linear | None:
-    """The baseline on the same split, if the pipeline counts n-grams for one; ``check`` is called between its fits."""
+    """The baseline on the same parts, if the pipeline counts n-grams for one; ``check`` is called between its fits."""
     if pipeline.wide is None:
         return None
-    return linear.fit(
-        data.train.encoded,
-        data.train.targets,
-        data.dev.encoded,
-        data.dev.targets,
-        columns=len(pipeline.wide),
-        classes=len(data.labels),
-        weights=data.train.weights,
-        dev_weights=data.dev.weights,
-        check=check,
-    )
+    train, dev = data.train, data.dev
+    fit: Callable[..., Linear] = linear.fit if not data.crossed else linear.cross_fit
+    judges = (dev.encoded, dev.targets) if not data.crossed else ([part.rows for part in data.parts],)
+    weights = {"weights": train.weights} | ({} if data.crossed else {"dev_weights": dev.weights})
+    sizes = {"columns": len(pipeline.wide), "classes": len(data.labels)}
+    return fit(train.encoded, train.targets, *judges, check=check, **weights, **sizes)
 
 
 def wait_for(fit: Beside[Linear | None], trained: bool, measure: str, watch: Watch) -> Linear | None:
@@ -273,9 +264,9 @@ def train_branches(
     """
     branches: list[Deep] = []
     histories: list[list[Epoch]] = []
-    for number in range(1, recipe.branches + 1):
-        if recipe.branches > 1:
-            watch(Note(f"network {number} of {recipe.branches}"))
+    for number, part in enumerate(data.parts, 1):
+        if len(data.parts) > 1:
+            watch(Note(f"network {number} of {len(data.parts)}"))
         network = build_branch(recipe, pipeline, len(data.labels))  # what is wrong with its options is found here
         checkpoint.network = number
         if (found := checkpoint.take(f"network {number}")) is not None:
@@ -285,9 +276,9 @@ def train_branches(
         if recipe.learns_codes:
             network = build_branch(full_first(recipe), pipeline, len(data.labels))
         history: list[Epoch] = []
-        stopped = False
+        watched, stopped = (watch, history, checkpoint), False
         try:
-            train_branch(network, data, recipe.change(seed=recipe.seed + number - 1), watch, history, checkpoint)
+            train_branch(network, part, data.tokens, recipe.change(seed=recipe.seed + number - 1), *watched)
         except KeyboardInterrupt:
             if not history and not branches:
                 raise
@@ -296,7 +287,7 @@ def train_branches(
             watch(Note(f"stopped by hand: {kept}"))
         if history:
             if recipe.learns_codes:
-                stopped = share_codes(network, data, recipe, watch) or stopped
+                stopped = share_codes(network, part, recipe, watch) or stopped
             branches.append(network)
             histories.append(history)
         if stopped:
@@ -349,25 +340,25 @@ def build_branch(recipe: Recipe, pipeline: Pipeline, classes: int) -> Deep:
 
 
 def train_branch(
-    network: Deep, data: Data, recipe: Recipe, watch: Watch, history: list[Epoch], checkpoint: Checkpoint
+    network: Deep, part: Part, tokens: int, recipe: Recipe, watch: Watch, history: list[Epoch], checkpoint: Checkpoint
 ) -> None:
     """Hidden tokens first, if the recipe says so; then the labels. ``history`` grows by a record an epoch."""
     with on_device(network, checkpoint.ranks.device), checkpoint.ranks.apart(recipe.seed):
-        reads = recipe.pretrain_epochs and network.encoder.state_width and data.tokens
+        reads = recipe.pretrain_epochs and network.encoder.state_width and tokens
         if reads and checkpoint.phase != "training":
-            losses = pretraining.pretrain(network, data.train.encoded, data.tokens, recipe, watch, checkpoint)
+            losses = pretraining.pretrain(network, part.train.encoded, tokens, recipe, watch, checkpoint)
             watch(Note(f"hidden tokens guessed: loss {losses[0]:.3f} in the first epoch, {losses[-1]:.3f} in the last"))
-        for epoch in training.fit(network, data.train, data.dev, recipe, watch, checkpoint):
+        for epoch in training.fit(network, part.train, part.dev, recipe, watch, checkpoint):
             history.append(epoch)
             watch(epoch)
 
 
-def share_codes(network: Deep, data: Data, recipe: Recipe, watch: Watch) -> bool:
+def share_codes(network: Deep, part: Part, recipe: Recipe, watch: Watch) -> bool:
     """Put shared tables with learned codes in the place of the trained ones; returns whether Ctrl-C came meanwhile.
 
     Without its codes the network would be lost, so the first Ctrl-C has to wait.
     """
-    columns, stopped = data.train.encoded.columns, False
+    columns, stopped = part.train.encoded.columns, False
     counts = {name: np.bincount(columns[name].values) for name in network.embeddings}
     watch(Note("finding codes for the embedding"))
     with Beside(lambda _: quantizing.share_tables(network, counts, recipe.embedding_options, recipe.seed)) as finding:
@@ -377,48 +368,72 @@ def share_codes(network: Deep, data: Data, recipe: Recipe, watch: Watch) -> bool
             stopped = True
             watch(Note("stopped by hand: the codes have to be found first"))
             before, after = finding.result()
-    accuracy = training.measure(network, data.dev, recipe)[1]
+    accuracy = training.measure(network, part.dev, recipe)[1]
     size = f"{after / 1e3:,.1f} kB in place of {before / 1e3:,.1f}"
-    watch(Note(f"codes learned: the embedding takes {size}, dev {name_of_quality(data.dev.targets)} {accuracy:.4f}"))
+    watch(Note(f"codes learned: the embedding takes {size}, dev {name_of_quality(part.dev.targets)} {accuracy:.4f}"))
     return stopped
 
 
-def join(
-    branches: list[Deep], data: Data, recipe: Recipe, baseline: Linear | None, watch: Watch
-) -> tuple[Classifier, npt.NDArray[Any]]:
-    """The branches that dev asks for in one classifier, with the scales at which they make dev likeliest together.
+class Joined(NamedTuple):
+    """A classifier; and what it makes of the held-out documents ``rows (B,)``: probabilities ``(B, C)``.
 
-    Also the probabilities of dev at scales of 1, ``(B, C)``: what they were before they were calibrated.
+    ``raw`` are the probabilities before calibration, at scales of 1.
     """
+
+    model: Classifier
+    rows: npt.NDArray[np.int64]
+    raw: npt.NDArray[Any]
+    probabilities: npt.NDArray[Any]
+
+
+def join(branches: list[Deep], data: Data, recipe: Recipe, baseline: Linear | None, watch: Watch) -> Joined:
+    """The branches that dev asks for in one classifier, with the scales at which they make dev likeliest together."""
     wide = None
     if baseline is not None:
         wide = WideTable(torch.from_numpy(baseline.weight), torch.from_numpy(baseline.bias))
     classifier = Classifier(branches, wide, data.several)
     classifier.halve_tables()
-    deep = [training.predict(branch, data.dev.encoded, recipe) for branch in branches]
-    kinds = [np.mean(deep, axis=0)] if deep else []
-    if baseline is not None:
-        kinds.append(baseline.scores(data.dev.encoded))
-    scales = weigh(kinds, data.dev.targets, data.dev.weights)
-    moved = shift(np.tensordot(scales, np.stack(kinds), 1), data.dev.targets, data.dev.weights)
+    rows, kinds = judged(branches, data, recipe, baseline)
+    targets = data.dev.targets[rows]
+    weights = None if data.dev.weights is None else data.dev.weights[rows]
+    scales = weigh(kinds, targets, weights)
+    moved = shift(np.tensordot(scales, np.stack(kinds), 1), targets, weights)
     scales = moved.factor * scales
     if len(kinds) == 2:
         which = {(True, True): "both branches", (True, False): "the recurrent branch alone"}
         used = which.get((scales[0] > 0, scales[1] > 0), "the linear branch alone")
         offset = " + an offset a class" if moved.offset.any() else ""
-        watch(
-            Note(
-                f"the bundle answers by {used}: logits = {scales[0]:.2f} x recurrent + {scales[1]:.2f} x linear{offset}"
-            )
-        )
+        sums = f"logits = {scales[0]:.2f} x recurrent + {scales[1]:.2f} x linear{offset}"
+        watch(Note(f"the bundle answers by {used}: {sums}"))
         if scales[0] == 0:  # what has no say need not be stored and computed
             classifier = Classifier([], wide, data.several)
         elif scales[1] == 0:
             classifier = Classifier(branches, several=data.several)
-    classifier.scales[:] = torch.tensor([scales[0] if deep else 0.0, scales[-1] if wide else 0.0])
+    classifier.scales[:] = torch.tensor([scales[0] if branches else 0.0, scales[-1] if wide else 0.0])
     classifier.offset[:] = torch.from_numpy(moved.offset)
-    total = np.sum(kinds, axis=0)
-    return classifier, expit(total) if data.several else softmax(total, axis=1)
+    squash = expit if data.several else partial(softmax, axis=1)
+    found = np.tensordot(scales, np.stack(kinds), 1) + moved.offset
+    return Joined(classifier, rows, squash(np.sum(kinds, axis=0)), squash(found))
+
+
+def judged(
+    branches: list[Deep], data: Data, recipe: Recipe, baseline: Linear | None
+) -> tuple[npt.NDArray[np.int64], list[npt.NDArray[np.float32]]]:
+    """The rows of the held-out documents that every kind of branch has judged, and the logits of each kind, ``(B, C)``.
+
+    Where training was broken off a part may have no network.
+    """
+    if not branches:
+        assert baseline is not None
+        return np.arange(len(baseline.held)), [baseline.held]
+    held = len(data.dev.targets)
+    total, count = np.zeros((held, len(data.labels)), np.float32), np.zeros((held, 1), np.float32)
+    for branch, part in zip(branches, data.parts, strict=False):
+        total[part.rows] += training.predict(branch, part.dev.encoded, recipe)
+        count[part.rows] += 1
+    rows = np.flatnonzero(count)
+    deep: npt.NDArray[np.float32] = total[rows] / count[rows]
+    return rows, [deep] if baseline is None else [deep, baseline.held[rows]]
 
 
 def assemble(
@@ -454,15 +469,21 @@ def compact(weight: torch.Tensor) -> npt.NDArray[Any]:
     return (weight.half() if halved else weight).numpy()
 
 
-def score(
-    bundle: Bundle, dev: Labelled, data: Data, raw: npt.NDArray[Any], baseline: Linear | None, recipe: Recipe
-) -> None:
-    """Give the bundle its scores, decisions and evidence as the runtime itself answers dev, and its golden inputs."""
-    held = hold(Predictor(bundle), dev.texts, dev.labels)
-    bundle.golden = [(text, row.tolist()) for text, row in zip(dev.texts[:GOLDEN], held.probabilities, strict=False)]
+def score(bundle: Bundle, dev: Labelled, data: Data, joined: Joined, baseline: Linear | None, recipe: Recipe) -> None:
+    """Give the bundle its scores, decisions and evidence, and its golden inputs, as the runtime itself answers them.
+
+    Where the bundle has learned from the held-out documents too, those who had not answer for it.
+    """
+    predictor, judges = Predictor(bundle), data.dev.take(joined.rows)
+    dev = take(dev, joined.rows.tolist())
+    held = hold(predictor, dev.texts, dev.labels, joined.probabilities if data.crossed else None)
+    golden = predictor.predict_proba(dev.texts[:GOLDEN])
+    bundle.golden = [(text, row.tolist()) for text, row in zip(dev.texts, golden, strict=False)]
     lengths = data.train.encoded.lengths, recipe.max_length
-    found = judge(held, raw, baseline, data.dev, lengths, data.train.targets)
+    rival = None if baseline is None else Rival(baseline.held[joined.rows], baseline.cost, baseline.emphasis)
+    found = judge(held, joined.raw, rival, judges, lengths, data.train.targets)
     bundle.scores, bundle.decisions, bundle.evidence = found
+    bundle.scores["folds"] = len(data.parts) if data.crossed else None
 
 
 def versions() -> dict[str, str]:

@@ -11,7 +11,14 @@ COUNTS = (
     *("ngram_max_size", "ngram_min_count", "patience", "sentence_length", "steps", "stream_max_size"),
     *("stream_min_count", "threads"),
 )
-OPEN = ("batch_size", "epochs", "max_size", "patience", "steps")  # may be None: decided from the data, or no limit
+OPEN = (
+    "batch_size",
+    "branches",
+    "epochs",
+    "max_size",
+    "patience",
+    "steps",
+)  # may be None: decided from the data, or no limit
 FROM_ZERO = ("pretrain_epochs", "report_steps", "seed")
 CHOICES = {
     "precision": ("auto", "fp32", "bf16"),
@@ -37,7 +44,7 @@ class Recipe:
     embedding_size: int = 128
     dropout: float = 0.4
     embedding_dropout: float = 0.3
-    branches: int = 1
+    branches: int | None = None
     wide: bool = True
     views: tuple[tuple[str, int], ...] | None = None
 
@@ -125,13 +132,14 @@ def _is_view(value: object) -> bool:
 
 PRESETS: dict[str, Mapping[str, Any]] = {
     "default": {},
-    "fast": {"epochs": 3},
+    "fast": {"epochs": 3, "branches": 1},
     "classic": {
         "model": "lstm2",
         "options": {"hidden_size": 64, "dropout": 0.2, "dense": 64},
         "embedding_size": 32,
         "dropout": 0.2,
         "embedding_dropout": 0.0,
+        "branches": 1,
         "wide": False,
         "tokenizer": "jieba",
         "min_count": 10,

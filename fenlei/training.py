@@ -39,6 +39,11 @@ class Examples(NamedTuple):
     targets: npt.NDArray[Any]
     weights: npt.NDArray[np.float32] | None = None
 
+    def take(self, rows: Ints) -> Examples:
+        """The named documents, in that order."""
+        weights = None if self.weights is None else self.weights[rows]
+        return Examples(self.encoded.take(rows), self.targets[rows], weights)
+
     def digest(self) -> str:
         """SHA-256 of all of it, 64 hex digits."""
         found = hashlib.sha256()
