@@ -76,7 +76,7 @@ class Checkpoint:
     def check(self, facts: Mapping[str, Any]) -> None:
         """State what this training is of; FileExistsError where the resumed one is of something else."""
         known = {} if self._found is None else self._found["facts"]
-        for name in facts.keys() & known.keys():
+        for name in [name for name in facts if name in known]:
             if (difference := _difference(name, known[name], json.loads(json.dumps(facts[name])))) is not None:
                 raise FileExistsError(
                     f"{self.folder} cannot be resumed: {difference}; "

@@ -12,13 +12,13 @@ from torch import Tensor, nn
 from fenlei.checkpoint import Checkpoint
 from fenlei.layers.mask import mask_of
 from fenlei.models import Deep
+from fenlei.optimizing import Optimizer
 from fenlei.pipeline import Encoded
 from fenlei.recipe import Recipe
 from fenlei.training import (
     TICK,
     Ints,
     Meter,
-    Optimizer,
     Step,
     Watch,
     device_of,

@@ -9,9 +9,10 @@ from __future__ import annotations
 import contextlib
 import os
 import signal
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +23,7 @@ from torch import Tensor, nn
 PATIENCE = timedelta(minutes=30)  # for a process that is silent but there; one that ends is noticed at once
 STRIDE = 1_000_003  # between the seeds of processes
 CPU = torch.device("cpu")
+Rows = tuple[Tensor, Tensor]  # some rows of a table: ids (N,) and values (N, D)
 BACKENDS = {"cpu": "gloo", "cuda": "nccl"}
 
 
@@ -44,89 +46,73 @@ class Ranks:
         return rows[self.rank :: self.count]
 
     def add_up(
-        self, dense: Sequence[nn.Parameter], sparse: Sequence[nn.Parameter], numbers: Sequence[float]
-    ) -> list[float]:
-        """Put the sum over all processes in the place of every gradient; returns the sums of ``numbers``.
+        self, dense: Sequence[nn.Parameter], tables: Sequence[Rows | None], widths: Sequence[int], numbers: list[float]
+    ) -> tuple[list[float], list[Rows | None]]:
+        """Put the sum over all processes in the place of the gradients of ``dense``; returns the sums of ``numbers``.
 
-        Dense gradients travel in one buffer, with the numbers and with how many rows each sparse one has here; the rows
-        and values of all sparse ones in a second. Both are equal everywhere afterwards, to the last bit.
+        Also, for each table, of ``widths`` columns, the ids and values of all processes, in their order, not yet
+        summed. Dense gradients travel in one buffer, with the numbers, with which gradients there are, and with how
+        many rows each table has here; all rows in a second. Afterwards all is equal everywhere, to the last bit. What
+        has a gradient nowhere keeps none.
         """
-        if self.count == 1:
-            return list(numbers)
-        with named_failure():
-            sizes = torch.zeros(self.count, len(sparse), device=self.device)
-            for place, parameter in enumerate(sparse):
-                if parameter.grad is not None:
-                    parameter.grad = parameter.grad.coalesce()
-                    sizes[self.rank, place] = parameter.grad._nnz()
-            totals = torch.tensor(list(numbers), dtype=torch.float32, device=self.device)
-            gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in dense]
-            buffer = torch.cat([part.reshape(-1).float() for part in (*gradients, totals, sizes)])
-            group.all_reduce(buffer)
-            lengths = [part.numel() for part in (*gradients, totals, sizes)]
-            *summed, totals, sizes = torch.split(buffer, lengths)
-            for parameter, values in zip(dense, summed, strict=True):
-                parameter.grad = values.view_as(parameter).to(parameter.dtype)
-            if sparse:
-                self._gather_sparse(sparse, sizes.view(self.count, -1).long().tolist())
-            found: list[float] = totals.tolist()
-            return found
+        sizes = torch.zeros(self.count, len(tables), device=self.device)
+        sizes[self.rank] = torch.tensor([0.0 if rows is None else float(len(rows[0])) for rows in tables])
+        there = [float(p.grad is not None) for p in dense]
+        totals = torch.tensor([*numbers, *there], dtype=torch.float32, device=self.device)
+        gradients = [torch.zeros_like(p) if p.grad is None else p.grad for p in dense]
+        parts = (*gradients, totals, sizes)
+        buffer = torch.cat([part.reshape(-1).float() for part in parts])
+        reach(group.all_reduce, buffer)
+        *summed, totals, sizes = torch.split(buffer, [part.numel() for part in parts])
+        for parameter, values, holders in zip(dense, summed, totals[len(numbers) :].tolist(), strict=True):
+            parameter.grad = values.view_as(parameter).to(parameter.dtype) if holders else None
+        found: list[float] = totals[: len(numbers)].tolist()
+        return found, self._join_rows(tables, widths, sizes.view(self.count, -1).long().tolist())
 
-    def _gather_sparse(self, parameters: Sequence[nn.Parameter], sizes: list[list[int]]) -> None:
-        """Every process's rows of every sparse gradient, ``sizes[rank][which]`` of them, summed row by row."""
-        mine = []
-        for parameter, size in zip(parameters, sizes[self.rank], strict=True):
-            if size and parameter.grad is not None:
-                rows = parameter.grad._indices()[0]
-                mine += [rows.view(torch.float32), parameter.grad._values().reshape(-1)]
-        lengths = [sum(n * (2 + p.shape[1]) for n, p in zip(each, parameters, strict=True)) for each in sizes]
+    def _join_rows(
+        self, tables: Sequence[Rows | None], widths: Sequence[int], sizes: list[list[int]]
+    ) -> list[Rows | None]:
+        """The rows of each table of all processes, ``sizes[rank][table]`` of them: ids travel as two floats each."""
+        lengths = [sum(n * (2 + width) for n, width in zip(each, widths, strict=True)) for each in sizes]
+        if not any(lengths):
+            return [None] * len(tables)
+        mine = [part for rows in tables if rows is not None for part in _flat(*rows)]
         sent = torch.zeros(max(lengths), device=self.device)
-        if mine:
-            sent[: lengths[self.rank]] = torch.cat(mine)
+        sent[: lengths[self.rank]] = torch.cat([sent[:0], *mine])
         received = [torch.empty_like(sent) for _ in range(self.count)]
-        group.all_gather(received, sent)
-        rows_of: list[list[Tensor]] = [[] for _ in parameters]
-        values_of: list[list[Tensor]] = [[] for _ in parameters]
-        for buffer, each in zip(received, sizes, strict=True):
-            start = 0
-            for place, (size, parameter) in enumerate(zip(each, parameters, strict=True)):
-                middle, end = start + 2 * size, start + (2 + parameter.shape[1]) * size
-                rows_of[place].append(buffer[start:middle].clone().view(torch.int64))
-                values_of[place].append(buffer[middle:end].view(size, -1))
-                start = end
-        for parameter, rows_, values in zip(parameters, rows_of, values_of, strict=True):
-            joined = torch.sparse_coo_tensor(
-                torch.cat(rows_)[None], torch.cat(values), parameter.shape, check_invariants=False
-            )
-            parameter.grad = joined.coalesce()
+        reach(group.all_gather, received, sent)
+        pieces = [_cut(buffer, each, widths) for buffer, each in zip(received, sizes, strict=True)]
+        joined = [
+            (torch.cat(ids), torch.cat(values))
+            for ids, values in (zip(*each, strict=True) for each in zip(*pieces, strict=True))
+        ]
+        return [rows if len(rows[0]) else None for rows in joined]
 
     def gather(self, values: Tensor) -> list[Tensor]:
         """Tensors ``(n, ...)`` of all processes in order; ``n`` may differ."""
         if self.count == 1:
             return [values]
-        with named_failure():
-            sizes = torch.zeros(self.count, dtype=torch.int64, device=self.device)
-            sizes[self.rank] = len(values)
-            group.all_reduce(sizes)
-            most = int(sizes.max())
-            sent = torch.zeros(most, *values.shape[1:], dtype=values.dtype, device=self.device)
-            sent[: len(values)] = values
-            received = [torch.empty_like(sent) for _ in range(self.count)]
-            group.all_gather(received, sent)
-            return [part[:size].to(values.device) for part, size in zip(received, sizes.tolist(), strict=True)]
+        sizes = torch.zeros(self.count, dtype=torch.int64, device=self.device)
+        sizes[self.rank] = len(values)
+        reach(group.all_reduce, sizes)
+        most = int(sizes.max())
+        sent = torch.zeros(most, *values.shape[1:], dtype=values.dtype, device=self.device)
+        sent[: len(values)] = values
+        received = [torch.empty_like(sent) for _ in range(self.count)]
+        reach(group.all_gather, received, sent)
+        return [part[:size].to(values.device) for part, size in zip(received, sizes.tolist(), strict=True)]
 
     def tell(self, data: bytes | None) -> bytes:
         """What the leading process says, to all."""
         if self.count == 1:
             return data or b""
-        with named_failure():
-            size = torch.tensor([len(data or b"")], device=self.device)
-            group.broadcast(size, 0)
-            empty = torch.empty(int(size), dtype=torch.uint8, device=self.device)
-            message = torch.frombuffer(bytearray(data), dtype=torch.uint8).to(self.device) if data else empty
-            if len(message):
-                group.broadcast(message, 0)
-            return message.cpu().numpy().tobytes()
+        size = torch.tensor([len(data or b"")], device=self.device)
+        reach(group.broadcast, size, 0)
+        empty = torch.empty(int(size), dtype=torch.uint8, device=self.device)
+        message = torch.frombuffer(bytearray(data), dtype=torch.uint8).to(self.device) if data else empty
+        if len(message):
+            reach(group.broadcast, message, 0)
+        return message.cpu().numpy().tobytes()
 
     def agree(self, yes: bool) -> bool:
         """What the leading process decides."""
@@ -137,9 +123,11 @@ class Ranks:
         """Other random numbers on every process, so that each drops other units; the same ones again afterwards."""
         if self.count > 1:
             torch.manual_seed(seed + (self.rank + 1) * STRIDE)
-        yield
-        if self.count > 1:
-            torch.manual_seed(seed + (self.count + 1) * STRIDE)
+        try:
+            yield
+        finally:
+            if self.count > 1:
+                torch.manual_seed(seed + (self.count + 1) * STRIDE)
 
     def check_equal(self, what: str, digest: str) -> None:
         """ValueError where a process has other data than the leading one."""
@@ -152,14 +140,31 @@ class Ranks:
 ALONE = Ranks()
 
 
-@contextlib.contextmanager
-def named_failure() -> Iterator[None]:
-    """What a broken connection means, in words."""
+def _flat(ids: Tensor, values: Tensor) -> tuple[Tensor, Tensor]:
+    """Both as float32 numbers in a row, ids bit by bit."""
+    return ids.contiguous().view(torch.float32), values.float().reshape(-1)
+
+
+def _cut(buffer: Tensor, sizes: Sequence[int], widths: Sequence[int]) -> list[Rows]:
+    """One process's rows of every table, out of its buffer."""
+    found, start = [], 0
+    for size, width in zip(sizes, widths, strict=True):
+        middle, end = start + 2 * size, start + (2 + width) * size
+        found.append((buffer[start:middle].clone().view(torch.int64), buffer[middle:end].view(size, width)))
+        start = end
+    return found
+
+
+def reach(operation: Callable[..., object], *arguments: Any, **settings: Any) -> None:
+    """One operation of torch.distributed; ConnectionError where another process does not answer."""
     try:
-        yield
+        operation(*arguments, **settings)
     except RuntimeError as error:
         reason = str(error).splitlines()[0][:200]
-        raise ConnectionError(f"another process of this training has ended or is out of reach ({reason})") from error
+        raise ConnectionError(
+            f"another process of this training has ended or is out of reach ({reason}): start all of them again, with "
+            "--resume to go on from the last checkpoint"
+        ) from error
 
 
 @contextlib.contextmanager
@@ -178,8 +183,7 @@ def join(device: torch.device, count: int) -> Iterator[Ranks]:
     if device.type == "cuda":
         device = torch.device("cuda", int(os.environ["LOCAL_RANK"]))
         torch.cuda.set_device(device)
-    with named_failure():
-        group.init_process_group(BACKENDS[device.type], timeout=PATIENCE)
+    reach(group.init_process_group, BACKENDS[device.type], timeout=PATIENCE)
     ranks = Ranks(rank_of(), count, device)
     before = signal.signal(signal.SIGINT, lambda *_: _note(ranks))
     try:

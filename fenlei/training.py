@@ -6,7 +6,7 @@ import contextlib
 import hashlib
 import math
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from fenlei import objective
 from fenlei.checkpoint import Checkpoint
 from fenlei.models import Deep
+from fenlei.optimizing import Optimizer
 from fenlei.pipeline import Arrays, Encoded
 from fenlei.ranks import ALONE, Ranks
 from fenlei.recipe import Recipe
@@ -168,7 +169,8 @@ class Trainer:
         watch: Watch | None = None,
         checkpoint: Checkpoint | None = None,
     ) -> None:
-        self.model, self.train, self.recipe, self.watch = model, train, recipe, watch
+        self.model, self.recipe, self.watch = model, recipe, watch
+        self.train = train._replace(encoded=train.encoded.only(model.embeddings))
         self.checkpoint = checkpoint = checkpoint or Checkpoint()
         self.ranks, self.device = checkpoint.ranks, device_of(model)
         self.rng = np.random.default_rng(recipe.seed)
@@ -424,108 +426,11 @@ def uses_bf16(recipe: Recipe, device: torch.device = CPU) -> bool:
     return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
-class Optimizer:
-    """AdamW for dense weights, lazy Adam for the rows of tables that a batch touched, one norm clipped over both.
-
-    Warm-up, then a linear way down to zero over ``total_steps`` (Devlin et al. 2019), or a constant rate. ``steps``
-    counts the batches so far.
-    """
-
-    def __init__(self, model: nn.Module, recipe: Recipe, total_steps: int, ranks: Ranks = ALONE) -> None:
-        tables = [p for m in model.modules() if isinstance(m, nn.Embedding) and m.sparse for p in m.parameters()]
-        known = {id(p) for p in tables}
-        dense = [p for p in model.parameters() if id(p) not in known]
-        decayed = [p for p in dense if p.ndim > 1]
-        plain = [p for p in dense if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        self.dense, self.tables, self.ranks = dense, tables, ranks
-        self.optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)]
-        if tables:
-            self.optimizers.append(torch.optim.SparseAdam(tables, lr=recipe.table_rate))
-        rate = SCHEDULES[recipe.schedule](total_steps, recipe.warmup)
-        self.schedules = [torch.optim.lr_scheduler.LambdaLR(each, rate) for each in self.optimizers]
-        self.clip_norm = recipe.clip_norm
-        self.steps = 0
-
-    def step(self, loss: Tensor | None, numbers: Sequence[float] = ()) -> list[float]:
-        """Gradients of ``loss``, summed over all processes, clipped by their global norm, applied.
-
-        Returns the sums of the loss and ``numbers`` over all processes. One that has no document has no loss.
-        """
-        here = 0.0 if loss is None else float(loss.detach())
-        if self.ranks.count == 1 and not math.isfinite(here):  # several find it in the norm, all at the same step
-            raise FloatingPointError(f"the training loss became {here}: try a smaller learning_rate")
-        for each in self.optimizers:
-            each.zero_grad()
-        if loss is not None:
-            loss.backward()  # type: ignore[no-untyped-call]
-        totals = self.ranks.add_up(self.dense, self.tables, [here, *numbers])
-        norm = clip(self.dense + self.tables, self.clip_norm)
-        if not math.isfinite(norm):
-            raise FloatingPointError(f"the norm of the gradients became {norm}: try a smaller learning_rate")
-        for optimizer, rate in zip(self.optimizers, self.schedules, strict=True):
-            optimizer.step()
-            rate.step()
-        self.steps += 1
-        return totals
-
-    def state_dict(self) -> dict[str, Any]:
-        """Moments, rates and the number of steps."""
-        optimizers = [each.state_dict() for each in self.optimizers]
-        return {
-            "optimizers": optimizers,
-            "schedules": [each.state_dict() for each in self.schedules],
-            "steps": self.steps,
-        }
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Be where ``state`` was left."""
-        for each, found in zip(self.optimizers, state["optimizers"], strict=True):
-            each.load_state_dict(found)
-        for rate, found in zip(self.schedules, state["schedules"], strict=True):
-            rate.load_state_dict(found)
-        self.steps = state["steps"]
-
-
-def linear(total_steps: int, warmup: float) -> Callable[[int], float]:
-    """The factor of the learning rate at each step: up to 1, then down to 0."""
-    rising = max(1, round(total_steps * warmup))
-    return lambda step: min((step + 1) / rising, max(0.0, (total_steps - step) / max(1, total_steps - rising)))
-
-
-def constant(total_steps: int, warmup: float) -> Callable[[int], float]:
-    """Up to 1, and there it stays."""
-    rising = max(1, round(total_steps * warmup))
-    return lambda step: min(1.0, (step + 1) / rising)
-
-
-SCHEDULES: dict[str, Callable[[int, float], Callable[[int], float]]] = {"linear": linear, "constant": constant}
-
-
-def clip(parameters: list[nn.Parameter], limit: float) -> float:
-    """Scale all gradients, sparse ones too, so that their joint norm is at most ``limit``; returns the norm before.
-
-    Pascanu et al. 2013. Sparse gradients are summed by row first: the norm of a row seen twice is that of its sum.
-    """
-    gradients = []
-    for parameter in parameters:
-        if parameter.grad is not None:
-            if parameter.grad.is_sparse:
-                parameter.grad = parameter.grad.coalesce()
-                gradients.append(parameter.grad._values())
-            else:
-                gradients.append(parameter.grad)
-    norm = float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients])))
-    if norm > limit:
-        for gradient in gradients:
-            gradient.mul_(limit / norm)
-    return norm
-
-
 @torch.no_grad()
 def predict(model: Deep, encoded: Encoded, recipe: Recipe, ranks: Ranks = ALONE) -> npt.NDArray[np.float32]:
     """The recurrent branch's logits of every document, ``(B, C)``, not scaled, in fp32; each process finds a part."""
     model.eval()
+    encoded = encoded.only(model.embeddings)
     batches = by_length(np.arange(len(encoded)), encoded.sizes, PREDICT_SIZE, 2 * recipe.batch_tokens)
     device = device_of(model)
     mine = batches[ranks.rank :: ranks.count]
