@@ -97,6 +97,44 @@ def test_several_networks_answer_by_their_mean(chinese: Sets, tiny: Recipe, tmp_
     assert [[record["number"] for record in history] for history in bundle.scores["epochs"]] == [[1, 2]] * 3
 
 
+def test_without_dev_each_document_is_judged_by_a_network_that_did_not_learn_from_it(
+    chinese: Sets, tiny: Recipe, tmp_path: Path
+) -> None:
+    train, log = chinese[0], Log()
+    bundle = learn(train, None, tiny.change(branches=3, epochs=8, learning_rate=0.02, table_rate=0.05), log)
+    assert bundle.model["branches"] == bundle.scores["folds"] == 3
+    assert bundle.scores["dev"]["n"] == len(train.texts)
+    assert accuracy(bundle, chinese[1]) > 0.9
+    predictor = Predictor(bundle.save(tmp_path / "saved"))
+    assert predictor.verify() == 0.0
+    # The bundle knows the texts by heart, those who judged them did not.
+    own = predictor.predict_proba(train.texts)
+    truth = np.array([predictor.labels.index(label) for label in train.labels])
+    assert np.mean(own.argmax(1) == truth) >= bundle.scores["dev"]["accuracy"]
+
+
+def test_a_random_label_is_not_guessed_where_nothing_is_held_out(tiny: Recipe) -> None:
+    texts = [f"w{number} x{number} y{number}" for number in range(120)]
+    labels = ["a" if chance < 0.5 else "b" for chance in np.random.default_rng(5).random(120)]
+    bundle = learn(Labelled(texts, labels), None, tiny.change(branches=4, min_count=1), Log())
+    assert bundle.scores["dev"]["accuracy"] < 0.7
+
+
+def test_the_linear_model_alone_is_crossed_too(chinese: Sets, tiny: Recipe) -> None:
+    bundle = learn(chinese[0], None, tiny.change(model=None, options={}), Log())
+    assert bundle.scores["folds"] == 2
+    assert bundle.scores["dev"]["n"] == len(chinese[0].texts)
+    assert bundle.scores["dev"]["accuracy"] == pytest.approx(bundle.scores["linear"]["accuracy"])
+
+
+def test_crossed_training_broken_off_is_judged_by_what_was_judged(chinese: Sets, tiny: Recipe) -> None:
+    log = Log(stop=Epoch, after=3)  # the second network's first epoch
+    bundle = learn(chinese[0], None, tiny.change(branches=3), log)
+    assert "stopped by hand" in log.notes()
+    assert len(bundle.scores["epochs"]) == 2
+    assert bundle.scores["dev"]["n"] == pytest.approx(len(chinese[0].texts) * 2 / 3, abs=2)
+
+
 def test_the_first_of_several_networks_is_the_one_that_stands_alone(chinese: Sets, tiny: Recipe) -> None:
     alone, several = (learn(*chinese, tiny.change(branches=count), Log()) for count in (1, 2))
     shared = {name for name in alone.weights if name.startswith("branches.0.")}
