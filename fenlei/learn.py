@@ -343,6 +343,7 @@ def train_branch(
     network: Deep, part: Part, tokens: int, recipe: Recipe, watch: Watch, history: list[Epoch], checkpoint: Checkpoint
 ) -> None:
     """Hidden tokens first, if the recipe says so; then the labels. ``history`` grows by a record an epoch."""
+    recipe = training.widen(recipe, checkpoint.ranks.count)
     with on_device(network, checkpoint.ranks.device), checkpoint.ranks.apart(recipe.seed):
         reads = recipe.pretrain_epochs and network.encoder.state_width and tokens
         if reads and checkpoint.phase != "training":

@@ -103,13 +103,15 @@ class Ranks:
         return [part[:size].to(values.device) for part, size in zip(received, sizes.tolist(), strict=True)]
 
     def tell(self, data: bytes | None) -> bytes:
-        """What the leading process says, to all."""
+        """What the leading process says, to all; what the others say is not heard."""
+        said = (data or b"") if self.leads else b""
         if self.count == 1:
-            return data or b""
-        size = torch.tensor([len(data or b"")], device=self.device)
+            return said
+        size = torch.tensor([len(said)], device=self.device)
         reach(group.broadcast, size, 0)
-        empty = torch.empty(int(size), dtype=torch.uint8, device=self.device)
-        message = torch.frombuffer(bytearray(data), dtype=torch.uint8).to(self.device) if data else empty
+        message = torch.zeros(int(size), dtype=torch.uint8, device=self.device)
+        if said:
+            message[:] = torch.frombuffer(bytearray(said), dtype=torch.uint8)
         if len(message):
             reach(group.broadcast, message, 0)
         return message.cpu().numpy().tobytes()

@@ -305,6 +305,23 @@ class Trainer:
             self.recent = Meter()
 
 
+def widen(recipe: Recipe, processes: int) -> Recipe:
+    """The recipe of ``processes`` that train together: each learns ``batch_size`` documents a step, as one alone would.
+
+    A step of all of them is that much surer, so Adam's rates grow by the square root of their number (Malladi et al.
+    2022), and as many fewer steps are made.
+    """
+    if processes == 1:
+        return recipe
+    rates = {name: getattr(recipe, name) * math.sqrt(processes) for name in ("learning_rate", "table_rate")}
+    return recipe.change(
+        batch_size=(recipe.batch_size or BATCH_SIZE) * processes,
+        batch_tokens=recipe.batch_tokens * processes,
+        steps=None if recipe.steps is None else math.ceil(recipe.steps / processes),
+        **rates,
+    )
+
+
 def device_of(model: nn.Module) -> torch.device:
     """Where a network's weights are: everything that it reads goes there."""
     return next(model.parameters()).device
