@@ -114,3 +114,8 @@ def networks_for(texts: Sequence[str], recipe: Recipe) -> int:
     a_token = 1 if recipe.tokenizer == "chars" or (recipe.tokenizer == "auto" and choose(sample)[0] == "chars") else 5
     total = len(texts) * float(np.mean([min(len(text) / a_token, recipe.max_length) for text in sample]))
     return next((networks for most, networks in NETWORKS if total <= most), 1)
+
+
+def crosses(texts: Sequence[str], recipe: Recipe) -> bool:
+    """Whether no document need be held out, as several networks judge each what they have not learned from."""
+    return bool(recipe.dev_fraction) and not recipe.teachers and networks_for(texts, recipe) > 1

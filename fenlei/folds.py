@@ -27,7 +27,8 @@ class Part(NamedTuple):
 class Data:
     """Labelled documents as numbers: a part a network, all that may be learned from, all that is held out.
 
-    ``crossed``: the held-out documents are those of ``train``, each judged by what did not learn from it.
+    ``crossed``: the held-out documents are those of ``train``, each judged by what did not learn from it. ``numbers
+    (B,)`` say which part a training document belongs to, where they are divided into parts, for that or for teachers.
     """
 
     labels: list[str]
@@ -36,6 +37,7 @@ class Data:
     parts: Sequence[Part]
     tokens: int
     crossed: bool = False
+    numbers: Ints | None = None
 
     @property
     def several(self) -> bool:

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import partial
+from functools import cache, partial
 from hashlib import sha256
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -15,28 +15,28 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.special import expit, softmax
 
 import fenlei
-from fenlei import linear, pretraining, quantizing, ranks, training
+from fenlei import linear, ranks, training
 from fenlei.auto import decide
 from fenlei.beside import Beside, Check
-from fenlei.blending import shift, weigh
+from fenlei.branches import train_branches
 from fenlei.bundle import Bundle
 from fenlei.checkpoint import Checkpoint
 from fenlei.counting import build_pipeline
 from fenlei.decisions import Decisions
+from fenlei.distilling import teach
 from fenlei.export import export
-from fenlei.folds import Data, Part, crossed, fold_numbers, held_out
-from fenlei.layers.wide import WideTable
+from fenlei.folds import Data, crossed, fold_numbers, held_out
+from fenlei.joining import Joined, join
 from fenlei.linear import Linear
-from fenlei.models import Classifier, Deep, build
+from fenlei.models import Classifier, Deep
 from fenlei.objective import name_of_quality
 from fenlei.pipeline import Pipeline
 from fenlei.recipe import Recipe
 from fenlei.runtime import Predictor
 from fenlei.scoring import Rival, hold, judge
-from fenlei.training import Epoch, Examples, Report, Step, on_device
+from fenlei.training import Epoch, Examples, Note, Watch
 
 GOLDEN = 8  # dev documents that the bundle carries with their probabilities
 
@@ -62,15 +62,6 @@ class Labelled(NamedTuple):
         return [(found,) if isinstance(found, str) else found for found in self.labels]
 
 
-class Note(NamedTuple):
-    """A decision or a finding, one sentence for the person who waits."""
-
-    sentence: str
-
-
-Watch = Callable[[Note | Step | Report | Epoch], None]
-
-
 def learn(
     train: Labelled,
     dev: Labelled | None,
@@ -90,10 +81,15 @@ def learn(
     leading process; the others ``help_learn``.
     """
     began = time.perf_counter()
+    if dev is None and recipe.teachers:
+        raise ValueError("teachers need held-out documents: give some, or set teachers=0")
     dev, data, pipeline, recipe = prepare(train, dev, recipe, watch)
     with training.deterministic(recipe), linear.unfinished_fits(), Beside(partial(fit_linear, data, pipeline)) as fit:
-        branches, histories = train_together(data, pipeline, recipe, watch, checkpoint or Checkpoint())
-        baseline = wait_for(fit, bool(branches), name_of_quality(data.dev.targets), watch)
+        fitted = cache(partial(wait_for, fit, recipe.model is not None, name_of_quality(data.dev.targets), watch))
+        branches, histories = train_together(data, pipeline, recipe, watch, checkpoint or Checkpoint(), fitted)
+        baseline = fitted()
+        if baseline is not None and recipe.teachers:
+            baseline = replace(baseline, held=baseline.scores(data.dev.encoded))
         joined = join(branches, data, recipe, baseline, watch)
         if joined.model.wide is None:
             pipeline = replace(pipeline, wide=None)
@@ -110,7 +106,7 @@ def help_learn(train: Labelled, dev: Labelled | None, recipe: Recipe, checkpoint
     """Under torchrun: take a share of the leading process's work on the networks, which is in ``learn``."""
     _, data, pipeline, recipe = prepare(train, dev, recipe, lambda _: None)
     with training.deterministic(recipe):
-        train_together(data, pipeline, recipe, lambda _: None, checkpoint)
+        train_together(data, pipeline, recipe, lambda _: None, checkpoint, lambda: None)
 
 
 def prepare(
@@ -191,12 +187,16 @@ def encode(train: Labelled, dev: Labelled | None, labels: list[str], pipeline: P
 
     tokens, networks = len(pipeline.vocab.tokens), recipe.branches or 1
     learned = examples(train)._replace(weights=balance(train, recipe).weights)
+    numbers = None
+    if dev is None or recipe.teachers:
+        count = recipe.teachers if dev is not None else networks
+        numbers = fold_numbers(train.texts, train.sets, max(2, count), recipe.seed)
     if dev is not None:
         held = examples(dev)
-        return Data(labels, learned, held, held_out(learned, held, networks), tokens)
+        return Data(labels, learned, held, held_out(learned, held, networks), tokens, numbers=numbers)
+    assert numbers is not None
     held = learned._replace(weights=train.weights)
-    numbers = fold_numbers(train.texts, train.sets, max(2, networks), recipe.seed)
-    return Data(labels, learned, held, crossed(learned, held, numbers), tokens, crossed=True)
+    return Data(labels, learned, held, crossed(learned, held, numbers), tokens, crossed=True, numbers=numbers)
 
 
 def fit_linear(data: Data, pipeline: Pipeline, check: Check) -> Linear | None:
@@ -204,11 +204,13 @@ def fit_linear(data: Data, pipeline: Pipeline, check: Check) -> Linear | None:
     if pipeline.wide is None:
         return None
     train, dev = data.train, data.dev
-    fit: Callable[..., Linear] = linear.fit if not data.crossed else linear.cross_fit
-    judges = (dev.encoded, dev.targets) if not data.crossed else ([part.rows for part in data.parts],)
-    weights = {"weights": train.weights} | ({} if data.crossed else {"dev_weights": dev.weights})
-    sizes = {"columns": len(pipeline.wide), "classes": len(data.labels)}
-    return fit(train.encoded, train.targets, *judges, check=check, **weights, **sizes)
+    columns, classes = len(pipeline.wide), len(data.labels)
+    if data.numbers is not None:
+        parts = [np.flatnonzero(data.numbers == number) for number in np.unique(data.numbers)]
+        whole = (train.encoded, train.targets, parts, train.weights)
+        return linear.cross_fit(*whole, columns=columns, classes=classes, check=check)
+    sides = (train.encoded, train.targets, dev.encoded, dev.targets, train.weights, dev.weights)
+    return linear.fit(*sides, columns=columns, classes=classes, check=check)
 
 
 def wait_for(fit: Beside[Linear | None], trained: bool, measure: str, watch: Watch) -> Linear | None:
@@ -236,9 +238,17 @@ def wait_for(fit: Beside[Linear | None], trained: bool, measure: str, watch: Wat
 
 
 def train_together(
-    data: Data, pipeline: Pipeline, recipe: Recipe, watch: Watch, checkpoint: Checkpoint
+    data: Data,
+    pipeline: Pipeline,
+    recipe: Recipe,
+    watch: Watch,
+    checkpoint: Checkpoint,
+    baseline: Callable[[], Linear | None],
 ) -> tuple[list[Deep], list[list[Epoch]]]:
-    """``train_branches``, by all the processes that torchrun started, from where the checkpoint says."""
+    """The branches, by all the processes that torchrun started, from where the checkpoint says; teachers before them.
+
+    ``baseline`` waits for the linear model.
+    """
     if recipe.model is None:
         return [], []
     with ranks.join(training.choose_device(recipe.device), checkpoint.processes) as together:
@@ -252,189 +262,11 @@ def train_together(
             }
             together.check_equal("documents", "".join(facts.values()))
             checkpoint.check(facts)
-        return train_branches(data, pipeline, recipe, watch, checkpoint)
-
-
-def train_branches(
-    data: Data, pipeline: Pipeline, recipe: Recipe, watch: Watch, checkpoint: Checkpoint
-) -> tuple[list[Deep], list[list[Epoch]]]:
-    """``recipe.branches`` networks, one after the other, and the epochs of each.
-
-    Ctrl-C ends the training, not the run: finished networks, and the best epoch of the one at work, are kept.
-    """
-    branches: list[Deep] = []
-    histories: list[list[Epoch]] = []
-    for number, part in enumerate(data.parts, 1):
-        if len(data.parts) > 1:
-            watch(Note(f"network {number} of {len(data.parts)}"))
-        network = build_branch(recipe, pipeline, len(data.labels))  # what is wrong with its options is found here
-        checkpoint.network = number
-        if (found := checkpoint.take(f"network {number}")) is not None:
-            branches.append(network)
-            histories.append(bring_back(network, found, checkpoint, watch))
-            continue
-        if recipe.learns_codes:
-            network = build_branch(full_first(recipe), pipeline, len(data.labels))
-        history: list[Epoch] = []
-        watched, stopped = (watch, history, checkpoint), False
-        try:
-            train_branch(network, part, data.tokens, recipe.change(seed=recipe.seed + number - 1), *watched)
-        except KeyboardInterrupt:
-            if not history and not branches:
-                raise
-            stopped = True
-            kept = f"the best of {len(history)} finished epochs is kept" if history else "finished networks are kept"
-            watch(Note(f"stopped by hand: {kept}"))
-        if history:
-            if recipe.learns_codes:
-                stopped = share_codes(network, part, recipe, watch) or stopped
-            branches.append(network)
-            histories.append(history)
-        if stopped:
-            break
-        put_by(network, history, checkpoint)
-    return branches, histories
-
-
-def put_by(network: Deep, history: list[Epoch], checkpoint: Checkpoint) -> None:
-    """A finished network into the checkpoint."""
-    random = training.random_states(checkpoint.ranks, training.CPU)
-    epochs = [vars(epoch) for epoch in history]
-    checkpoint.drop("best epoch")
-    checkpoint.fix(
-        f"network {checkpoint.network}", {"weights": network.state_dict(), "history": epochs, "random": random}
-    )
-    if checkpoint.ranks.agree(checkpoint.due(epoch_ends=True)):
-        checkpoint.save("finished", "finished", {})
-
-
-def bring_back(network: Deep, found: Any, checkpoint: Checkpoint, watch: Watch) -> list[Epoch]:
-    """A finished network out of the checkpoint; returns its epochs."""
-    network.load_state_dict(found["weights"])
-    training.restore_random(found["random"], checkpoint.ranks, training.CPU)
-    history = [Epoch(**epoch) for epoch in found["history"]]
-    for epoch in history:
-        watch(epoch)
-    return history
-
-
-def full_first(recipe: Recipe) -> Recipe:
-    """The recipe of a network that codes can be learned from."""
-    return recipe.change(embedding="full", embedding_options={}) if recipe.learns_codes else recipe
-
-
-def build_branch(recipe: Recipe, pipeline: Pipeline, classes: int) -> Deep:
-    """A network with fresh weights."""
-    assert recipe.model is not None
-    return build(
-        recipe.model,
-        stream_sizes=pipeline.stream_sizes(),
-        classes=classes,
-        embedding=recipe.embedding,
-        embedding_size=recipe.embedding_size,
-        embedding_options=recipe.embedding_options,
-        dropout=recipe.dropout,
-        embedding_dropout=recipe.embedding_dropout,
-        options=recipe.options,
-    )
-
-
-def train_branch(
-    network: Deep, part: Part, tokens: int, recipe: Recipe, watch: Watch, history: list[Epoch], checkpoint: Checkpoint
-) -> None:
-    """Hidden tokens first, if the recipe says so; then the labels. ``history`` grows by a record an epoch."""
-    recipe = training.widen(recipe, checkpoint.ranks.count)
-    with on_device(network, checkpoint.ranks.device), checkpoint.ranks.apart(recipe.seed):
-        reads = recipe.pretrain_epochs and network.encoder.state_width and tokens
-        if reads and checkpoint.phase != "training":
-            losses = pretraining.pretrain(network, part.train.encoded, tokens, recipe, watch, checkpoint)
-            watch(Note(f"hidden tokens guessed: loss {losses[0]:.3f} in the first epoch, {losses[-1]:.3f} in the last"))
-        for epoch in training.fit(network, part.train, part.dev, recipe, watch, checkpoint):
-            history.append(epoch)
-            watch(epoch)
-
-
-def share_codes(network: Deep, part: Part, recipe: Recipe, watch: Watch) -> bool:
-    """Put shared tables with learned codes in the place of the trained ones; returns whether Ctrl-C came meanwhile.
-
-    Without its codes the network would be lost, so the first Ctrl-C has to wait.
-    """
-    columns, stopped = part.train.encoded.columns, False
-    counts = {name: np.bincount(columns[name].values) for name in network.embeddings}
-    watch(Note("finding codes for the embedding"))
-    with Beside(lambda _: quantizing.share_tables(network, counts, recipe.embedding_options, recipe.seed)) as finding:
-        try:
-            before, after = finding.result()
-        except KeyboardInterrupt:
-            stopped = True
-            watch(Note("stopped by hand: the codes have to be found first"))
-            before, after = finding.result()
-    accuracy = training.measure(network, part.dev, recipe)[1]
-    size = f"{after / 1e3:,.1f} kB in place of {before / 1e3:,.1f}"
-    watch(Note(f"codes learned: the embedding takes {size}, dev {name_of_quality(part.dev.targets)} {accuracy:.4f}"))
-    return stopped
-
-
-class Joined(NamedTuple):
-    """A classifier; and what it makes of the held-out documents ``rows (B,)``: probabilities ``(B, C)``.
-
-    ``raw`` are the probabilities before calibration, at scales of 1.
-    """
-
-    model: Classifier
-    rows: npt.NDArray[np.int64]
-    raw: npt.NDArray[Any]
-    probabilities: npt.NDArray[Any]
-
-
-def join(branches: list[Deep], data: Data, recipe: Recipe, baseline: Linear | None, watch: Watch) -> Joined:
-    """The branches that dev asks for in one classifier, with the scales at which they make dev likeliest together."""
-    wide = None
-    if baseline is not None:
-        wide = WideTable(torch.from_numpy(baseline.weight), torch.from_numpy(baseline.bias))
-    classifier = Classifier(branches, wide, data.several)
-    classifier.halve_tables()
-    rows, kinds = judged(branches, data, recipe, baseline)
-    targets = data.dev.targets[rows]
-    weights = None if data.dev.weights is None else data.dev.weights[rows]
-    scales = weigh(kinds, targets, weights)
-    moved = shift(np.tensordot(scales, np.stack(kinds), 1), targets, weights)
-    scales = moved.factor * scales
-    if len(kinds) == 2:
-        which = {(True, True): "both branches", (True, False): "the recurrent branch alone"}
-        used = which.get((scales[0] > 0, scales[1] > 0), "the linear branch alone")
-        offset = " + an offset a class" if moved.offset.any() else ""
-        sums = f"logits = {scales[0]:.2f} x recurrent + {scales[1]:.2f} x linear{offset}"
-        watch(Note(f"the bundle answers by {used}: {sums}"))
-        if scales[0] == 0:  # what has no say need not be stored and computed
-            classifier = Classifier([], wide, data.several)
-        elif scales[1] == 0:
-            classifier = Classifier(branches, several=data.several)
-    classifier.scales[:] = torch.tensor([scales[0] if branches else 0.0, scales[-1] if wide else 0.0])
-    classifier.offset[:] = torch.from_numpy(moved.offset)
-    squash = expit if data.several else partial(softmax, axis=1)
-    found = np.tensordot(scales, np.stack(kinds), 1) + moved.offset
-    return Joined(classifier, rows, squash(np.sum(kinds, axis=0)), squash(found))
-
-
-def judged(
-    branches: list[Deep], data: Data, recipe: Recipe, baseline: Linear | None
-) -> tuple[npt.NDArray[np.int64], list[npt.NDArray[np.float32]]]:
-    """The rows of the held-out documents that every kind of branch has judged, and the logits of each kind, ``(B, C)``.
-
-    Where training was broken off a part may have no network.
-    """
-    if not branches:
-        assert baseline is not None
-        return np.arange(len(baseline.held)), [baseline.held]
-    held = len(data.dev.targets)
-    total, count = np.zeros((held, len(data.labels)), np.float32), np.zeros((held, 1), np.float32)
-    for branch, part in zip(branches, data.parts, strict=False):
-        total[part.rows] += training.predict(branch, part.dev.encoded, recipe)
-        count[part.rows] += 1
-    rows = np.flatnonzero(count)
-    deep: npt.NDArray[np.float32] = total[rows] / count[rows]
-    return rows, [deep] if baseline is None else [deep, baseline.held[rows]]
+        if recipe.teachers:
+            if together.count > 1:
+                raise ValueError(f"teachers need one process, torchrun started {together.count}: set teachers=0")
+            data = teach(data, pipeline, recipe, watch, checkpoint, baseline)
+        return train_branches(data, pipeline, recipe, watch, checkpoint, recipe.teachers + 1)
 
 
 def assemble(

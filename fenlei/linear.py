@@ -93,11 +93,11 @@ def fit(
     targets: Ints,
     dev: Encoded,
     dev_targets: Ints,
+    weights: Floats | None = None,
+    dev_weights: Floats | None = None,
     *,
     columns: int,
     classes: int,
-    weights: Floats | None = None,
-    dev_weights: Floats | None = None,
     costs: Sequence[float] | None = None,
     check: Check = lambda: None,
 ) -> Linear:
@@ -119,10 +119,10 @@ def cross_fit(
     whole: Encoded,
     targets: Ints,
     parts: Sequence[Ints],
+    weights: Floats | None = None,
     *,
     columns: int,
     classes: int,
-    weights: Floats | None = None,
     check: Check = lambda: None,
 ) -> Linear:
     """The same without a dev set: each of ``parts``, the rows of some documents, is scored by what the rest teaches.

@@ -19,14 +19,14 @@ OPEN = (
     "patience",
     "steps",
 )  # may be None: decided from the data, or no limit
-FROM_ZERO = ("pretrain_epochs", "report_steps", "seed")
+FROM_ZERO = ("pretrain_epochs", "report_steps", "seed", "teachers")
 CHOICES = {
     "precision": ("auto", "fp32", "bf16"),
     "schedule": ("linear", "constant"),
     "class_weight": ("none", "balanced"),
     "device": ("cpu", "cuda", "auto"),
 }
-SHARES = ("dev_fraction", "dropout", "embedding_dropout", "label_smoothing", "token_dropout", "warmup")
+SHARES = ("dev_fraction", "dropout", "embedding_dropout", "label_smoothing", "teacher_share", "token_dropout", "warmup")
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,8 @@ class Recipe:
     epochs: int | None = None
     steps: int | None = None
     pretrain_epochs: int = 0
+    teachers: int = 0
+    teacher_share: float = 0.7
     batch_size: int | None = None
     batch_tokens: int = 16_384
     learning_rate: float = 1e-3

@@ -16,12 +16,12 @@ from fenlei import learn as module
 from fenlei import linear, quantizing, training
 from fenlei.auto import STREAMS_OF, VIEWS_OF
 from fenlei.bundle import Bundle
-from fenlei.learn import GOLDEN, Labelled, Note, classes_of, learn
+from fenlei.learn import GOLDEN, Labelled, classes_of, learn
 from fenlei.models import ENCODERS, restore
 from fenlei.recipe import Recipe
 from fenlei.runtime import Predictor
 from fenlei.scoring import assess, hold
-from fenlei.training import Epoch, Step
+from fenlei.training import Epoch, Note, Step
 
 Sets = tuple[Labelled, Labelled]
 

@@ -52,9 +52,9 @@ def divide(documents: Sequence[Document], ledger: Ledger, arguments: argparse.Na
 
 def crosses(train: Sequence[Document], recipe: Recipe) -> bool:
     """Whether no document needs to be held out, as each is judged by a network that did not learn from it."""
-    from fenlei.auto import networks_for
+    from fenlei import auto
 
-    return bool(recipe.dev_fraction) and networks_for([document.text for document in train], recipe) > 1
+    return auto.crosses([document.text for document in train], recipe)
 
 
 def corrections(path: str) -> list[Correction]:
