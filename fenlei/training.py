@@ -34,11 +34,20 @@ CPU = torch.device("cpu")
 
 
 class Examples(NamedTuple):
-    """Encoded documents, their class numbers ``(B,)`` or 0 and 1 ``(B, C)``, and how much each counts, ``(B,)``."""
+    """Encoded documents, their class numbers ``(B,)`` or 0 and 1 ``(B, C)``, and how much each counts, ``(B,)``.
+
+    ``soft (B, C)`` are the probabilities that teachers find for them.
+    """
 
     encoded: Encoded
     targets: npt.NDArray[Any]
     weights: npt.NDArray[np.float32] | None = None
+    soft: npt.NDArray[np.float32] | None = None
+
+    def take(self, rows: Ints) -> Examples:
+        """The named documents, in that order."""
+        weights, soft = (None if each is None else each[rows] for each in (self.weights, self.soft))
+        return Examples(self.encoded.take(rows), self.targets[rows], weights, soft)
 
     def digest(self) -> str:
         """SHA-256 of all of it, 64 hex digits."""
@@ -95,7 +104,13 @@ class Report(NamedTuple):
     accuracy: float
 
 
-Watch = Callable[[Step | Report], None]
+class Note(NamedTuple):
+    """A decision or a finding, one sentence for the person who waits."""
+
+    sentence: str
+
+
+Watch = Callable[[Note | Step | Report | Epoch], None]
 
 
 def fit(
@@ -268,7 +283,19 @@ class Trainer:
         drop_tokens(arrays, self.recipe.token_dropout)
         with precision(self.recipe, self.device):
             logits = self.model(arrays).float()
-        return logits, mean_loss(logits, targets, self.train.weights, rows, self.recipe.label_smoothing)
+        return logits, self.loss(logits, targets, rows)
+
+    def loss(self, logits: Tensor, targets: Tensor, rows: Ints) -> Tensor:
+        """The mean loss over the batch; with weights each document counts as much as its own."""
+        losses, data = objective.losses(logits, targets, self.recipe.label_smoothing), self.train
+        if data.soft is not None:
+            soft = torch.from_numpy(data.soft[rows]).to(losses.device)
+            losses = torch.lerp(
+                losses, objective.soft_losses(logits, soft, targets.ndim == 2), self.recipe.teacher_share
+            )
+        if data.weights is not None:
+            losses = losses * torch.from_numpy(data.weights[rows]).to(losses.device)
+        return losses.mean()
 
     def state(self) -> dict[str, Any]:
         """All that decides how the training goes on, the weights of the best epoch aside."""
@@ -362,16 +389,6 @@ def restore_random(states: list[list[Tensor]], ranks: Ranks, device: torch.devic
     torch.set_rng_state(states[0][ranks.rank].cpu())
     if device.type == "cuda":
         torch.cuda.set_rng_state(states[1][ranks.rank].cpu(), device)
-
-
-def mean_loss(
-    logits: Tensor, targets: Tensor, weights: npt.NDArray[np.float32] | None, rows: Ints, smoothing: float
-) -> Tensor:
-    """The mean loss over the batch; with weights each document counts as much as its own."""
-    losses = objective.losses(logits, targets, smoothing)
-    if weights is not None:
-        losses = losses * torch.from_numpy(weights[rows]).to(losses.device)
-    return losses.mean()
 
 
 def make_batches(lengths: Ints, recipe: Recipe, rng: np.random.Generator) -> list[Ints]:

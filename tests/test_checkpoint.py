@@ -20,9 +20,10 @@ import torch
 
 from fenlei import checkpoint as checkpoints
 from fenlei.checkpoint import LOCK, ROOT, Checkpoint, folder_of, locked
-from fenlei.learn import Note, learn
+from fenlei.learn import learn
 from fenlei.models import ENCODERS
 from fenlei.optimizing import Optimizer
+from fenlei.training import Note
 
 if TYPE_CHECKING:
     from fenlei.bundle import Bundle

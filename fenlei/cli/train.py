@@ -25,7 +25,7 @@ from fenlei.cli.arguments import (
     require,
     whole,
 )
-from fenlei.cli.data import corrections, divide, kind_of, read_data
+from fenlei.cli.data import corrections, crosses, divide, kind_of, read_data
 from fenlei.cli.output import emit, say
 from fenlei.cli.test import dev_line, measure, scores_line
 
@@ -138,7 +138,9 @@ def help_train(arguments: argparse.Namespace, recipe: Recipe) -> None:
         documents, ledger = read_data(arguments.data, arguments.encoding, arguments.labels)
         sides = divide(documents, ledger, arguments, recipe)
     several = kind_of(documents, arguments.labels) == "several"
-    train, dev = labelled(sides["train"], several), labelled(sides["dev"] or sides["train"], several)
+    train = labelled(sides["train"], several)
+    crossed = not sides["dev"] and crosses(sides["train"], recipe)
+    dev = None if crossed else labelled(sides["dev"] or sides["train"], several)
     checkpoint = Checkpoint(folder_of(arguments.out), arguments.checkpoint_minutes, count_of())
     help_learn(train, dev, recipe, checkpoint)
 
@@ -156,14 +158,20 @@ def train_on(
     from fenlei.learn import learn
     from fenlei.progress import Progress
 
-    say(f"train: {len(train):,} documents; dev: {len(dev):,}")
-    if not dev:
+    crossed = not dev and crosses(train, recipe)
+    if crossed:
+        ledger.note("no document is held out: each is judged by a network that did not learn from it")
+        say(f"train: {len(train):,} documents; {ledger.notes[-1]}")
+    else:
+        say(f"train: {len(train):,} documents; dev: {len(dev):,}")
+    if not dev and not crossed:
         ledger.note("no document is held out: the dev scores are those of the training data")
         say(ledger.notes[-1])
     try:
         with Progress(sys.stderr, quiet=quiet) as progress:
             found = json.loads(ledger.to_json())
-            learned, judged = labelled(train, several), labelled(dev or train, several)
+            learned = labelled(train, several)
+            judged = None if crossed else labelled(dev or train, several)
             return learn(learned, judged, recipe, progress.show, found, checkpoint)
     except KeyboardInterrupt:
         left = checkpoint.describe() if checkpoint is not None else None
