@@ -201,7 +201,8 @@ def test_every_verb_is_told(name: str) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_options_exist(name: str) -> None:
     known = {option for action in actions() for option in action.option_strings}
-    others = {"--help", "--version"}
+    torchrun = {"--nproc-per-node", "--nnodes", "--node-rank", "--master-addr", "--master-port"}
+    others = {"--help", "--version"} | torchrun
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page(name))) <= known | others
 
 
