@@ -19,8 +19,9 @@ import torch
 from sets import split
 
 from fenlei import training
+from fenlei.branches import build_branch
 from fenlei.checkpoint import Checkpoint
-from fenlei.learn import Labelled, build_branch, prepare
+from fenlei.learn import Labelled, prepare
 from fenlei.ranks import CPU, count_of, join
 from fenlei.recipe import Recipe
 
@@ -62,9 +63,7 @@ def work(data: Path, rows: int, batch_size: int, out: Path) -> None:
 def measure(count: int, arguments: argparse.Namespace) -> list[dict[str, float]]:
     """What each of ``count`` processes found."""
     with tempfile.TemporaryDirectory() as folder:
-        launcher = (
-            ["-m", "torch.distributed.run", "--nproc-per-node", str(count), "--master-port", "0"] if count > 1 else []
-        )
+        launcher = ["-m", "torch.distributed.run", "--nproc-per-node", str(count), "--standalone"] if count > 1 else []
         script = [str(Path(__file__)), "--data", str(arguments.data), "--rows", str(arguments.rows)]
         call = [sys.executable, *launcher, *script, "--batch-size", str(arguments.batch_size), "--worker", folder]
         settings = {"PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}

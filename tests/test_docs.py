@@ -164,7 +164,12 @@ def test_the_chinese_page_says_the_same() -> None:
 
 
 def test_pages_that_are_not_run_have_no_commands() -> None:
-    others = set(PAGES) - {*RUN, "README.zh.md", "docs/serving.md"}  # which test_serve_server runs
+    others = set(PAGES) - {
+        *RUN,
+        "README.zh.md",
+        "docs/serving.md",
+        "docs/scale.md",
+    }  # which test_serve_server and test_scale run
     assert [name for name in others for language, _ in blocks(name) if language in ("bash", "python")] == []
 
 
