@@ -184,9 +184,7 @@ def main() -> None:
     for name in arguments.sets.split(","):
         own, _, rows = name.partition("@")
         train, dev = split(arguments.data, own, int(rows) if rows else None)
-        for run, seed in wanted(
-            presets, [int(each) for each in arguments.seeds.split(",")], arguments.longest, results, name
-        ):
+        for run, seed in wanted(name, presets, seeds, arguments.longest, results):
             if run in PEERS:
                 found = PEERS[run](train, dev)
             elif arguments.ablation:
