@@ -152,7 +152,7 @@ PEERS: dict[str, Callable[[list[corpus.Document], list[corpus.Document]], Run]] 
 
 
 def wanted(
-    presets: list[str], seeds: list[int], longest: float, results: list[Run], name: str
+    name: str, presets: list[str], seeds: list[int], longest: float, results: list[Run]
 ) -> Iterator[tuple[str, int]]:
     """What is still to be run on one set: peers once, every preset with each seed."""
     for run in [*PEERS, *presets]:
