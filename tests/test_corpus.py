@@ -188,7 +188,7 @@ def test_folder_name_that_is_not_utf8_is_read_as_gb18030(tmp_path):
         ({}, "it is empty"),
         ({"1.txt": "x", "2.txt": "y"}, "numbered documents without labels"),
         ({"a/1.txt": "  \n"}, r"empty: no text"),
-        ({"train.parquet": "PAR1"}, r"\.parquet files are not read"),
+        ({"train.parquet": "PAR1"}, r"is no readable parquet file"),
     ],
 )
 def test_folder_without_documents_is_refused(tmp_path, files, message):
@@ -269,8 +269,10 @@ def test_data_sorted_by_class_keeps_its_label_column(tmp_path):
         ("a.jsonl", '[{"text": "x", "label": "y"}]\n', "a JSON list, expected one object a line"),
         ("a.tsv", "", "it is empty"),
         ("a.tsv", "\n\n", "blank line|no text"),
-        ("a.parquet", "PAR1", r"\.parquet files are not read; give a csv"),
-        ("a.xlsx", "PK", r"\.xlsx files are not read"),
+        ("a.parquet", "PAR1", r"is no readable parquet file \("),
+        ("a.xlsx", "PK", r"is no readable xlsx workbook \(File is not a zip file\); save it again, or give a csv"),
+        ("a.xls", "PK", r"\.xls files are not read; give a csv"),
+        ("a.jsonl", '{"text": "x", "label": [["a"], "b"]}\n', "'label' is a list in a list"),
         ("a.txt", bytes(range(256)) * 8, "is no text"),
         ("a.csv", b"\x7fELF\x01\0\0\0" * 20, "is no text"),
     ],

@@ -17,7 +17,7 @@ if TYPE_CHECKING:
     from fenlei.recipe import Recipe
     from fenlei.text import Tokenizer
 
-DATA = "a folder per class, or a csv, tsv, jsonl or fastText file"
+DATA = "a folder per class, or a csv, tsv, jsonl, parquet, xlsx or fastText file"
 
 
 class Parser(argparse.ArgumentParser):
