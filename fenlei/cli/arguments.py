@@ -86,6 +86,7 @@ def add_rule(verb: Parser) -> None:
     sure = verb.add_mutually_exclusive_group()
     sure.add_argument("--threshold", type=share, metavar="P", help="leave out less probable labels")
     sure.add_argument("--coverage", type=share, metavar="C", help="answer this share, as on dev; the rest is unknown")
+    sure.add_argument("--best-f1", action="store_true", help="name a label from where its F1 was best on dev")
     sure.add_argument("--precision", type=share, metavar="P", help="name a label where it was right so often on dev")
 
 
@@ -93,7 +94,7 @@ def rule_of(arguments: argparse.Namespace) -> Rule:
     """What ``add_rule`` was given."""
     from fenlei.decisions import Rule
 
-    return Rule(arguments.top, arguments.threshold, arguments.coverage, arguments.precision)
+    return Rule(arguments.top, arguments.threshold, arguments.coverage, arguments.precision, arguments.best_f1)
 
 
 def whole(text: str, least: int = 1) -> int:
