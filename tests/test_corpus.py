@@ -265,7 +265,7 @@ def test_data_sorted_by_class_keeps_its_label_column(tmp_path):
         ("a.csv", "id,body\n" + "".join(f"{i},text {i}\n" for i in range(30)), r"no label column .*'id', 'body'"),
         ("a.tsv", "1\t2\n3\t4\n", "has no text column"),
         ("a.txt", "just some prose\nand more of it\n", "no label column"),
-        ("a.csv", "text,label\n", "no documents"),
+        ("a.csv", "text,label\n", "no documents in .*: it has no rows under the names of its columns"),
         ("a.jsonl", '[{"text": "x", "label": "y"}]\n', "a JSON list, expected one object a line"),
         ("a.tsv", "", "it is empty"),
         ("a.tsv", "\n\n", "blank line|no text"),

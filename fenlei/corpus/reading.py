@@ -48,6 +48,8 @@ def read(
 
 def _reason(ledger: Ledger) -> str:
     if not ledger.entries:
+        if any("; label from " in note for note in ledger.notes):
+            return "it has no rows under the names of its columns; give labelled texts there"
         return "it is empty; give labelled text as csv, tsv, jsonl or a folder per class"
     kind, source, detail = ledger.entries[0]
     return f"nothing in it could be used, first {source} ({kind}: {detail})"
