@@ -123,7 +123,7 @@ def require(*packages: str, extra: str = "train") -> None:
 def recipe_of(arguments: argparse.Namespace) -> Recipe:
     """Preset, then named arguments, then ``--set`` and ``--option``; everything is checked before data is read."""
     from fenlei.auto import check_names
-    from fenlei.models import ENCODERS, encoder_options
+    from fenlei.models import ENCODERS, encoder_options, try_out
     from fenlei.recipe import Recipe, preset
 
     named = ("model", "seed", "epochs", "tokenizer", "min_count", "max_size", "user_words", "stop_words")
@@ -136,6 +136,9 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
             options = settings(arguments.option, known, hints, f"{recipe.model} option")
             recipe = recipe.change(options=dict(recipe.options) | options)
         check_names(recipe)
+        if recipe.model is not None:
+            embedding = ("embedding", "embedding_size", "embedding_options")
+            try_out(recipe.model, recipe.options, **{name: getattr(recipe, name) for name in embedding})
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return recipe
