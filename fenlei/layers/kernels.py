@@ -18,6 +18,9 @@ SIGNATURES: dict[str, tuple[type[ctypes.c_int64] | None, list[type]]] = {
     "sum_by_id": (COUNT, [POINTER, POINTER, COUNT, COUNT, COUNT, POINTER, POINTER, POINTER]),
     "adam_rows": (None, [POINTER] * 5 + [COUNT] * 2 + [NUMBER] * 5),
 }
+for precision in ("f32", "bf16"):
+    SIGNATURES[f"mingru_forward_{precision}"] = (None, [POINTER] * 2 + [COUNT] * 4 + [POINTER] * 2)
+    SIGNATURES[f"mingru_backward_{precision}"] = (None, [POINTER] * 4 + [COUNT] * 4 + [POINTER] * 2)
 
 
 def _load() -> ctypes.CDLL | None:
