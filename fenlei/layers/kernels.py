@@ -8,13 +8,14 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+from typing import Any
 
 import torch
 from torch import Tensor
 
 POINTER, COUNT, NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 
-SIGNATURES: dict[str, tuple[type[ctypes.c_int64] | None, list[type]]] = {
+SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "sum_by_id": (COUNT, [POINTER, POINTER, COUNT, COUNT, COUNT, POINTER, POINTER, POINTER]),
     "adam_rows": (None, [POINTER] * 5 + [COUNT] * 2 + [NUMBER] * 5),
 }
