@@ -92,3 +92,18 @@ def test_one_name_needs_no_list():
 def test_an_unknown_pooling_is_refused_with_the_choices(names, got):
     with pytest.raises(ValueError, match=f"pooling must name some of last, mean, max, attention, got {got}"):
         Pooling(names, W)
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+@pytest.mark.parametrize("lengths", [LENGTHS, torch.full((4,), 6)], ids=["padded", "full"])
+def test_gradients_are_those_of_the_function(name, lengths):
+    torch.manual_seed(0)
+    pool, h = POOLINGS[name](W).double(), states().requires_grad_()
+    mask = mask_of(lengths, 6)
+    assert torch.autograd.gradcheck(lambda each: pool(each, mask), (h,))
+
+
+def test_of_equals_the_first_step_has_the_gradient():
+    h = torch.zeros(1, 3, 2, dtype=torch.float64, requires_grad=True)
+    Max(2)(h, torch.tensor([[True, True, False]])).sum().backward()
+    assert h.grad.tolist() == [[[1.0, 1.0], [0.0, 0.0], [0.0, 0.0]]]
