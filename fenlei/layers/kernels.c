@@ -204,7 +204,39 @@ INLINE void backward(const Array u, const Array h, const Array dh, const int64_t
     }
 }
 
-#define MINGRU(NAME, HALF)                                                                                             \
+/* The largest number of each column of h (B, T, W) over the steps where mask (B, T) is true, and its first place. */
+INLINE void largest(const Array h, const uint8_t *mask, int64_t B, int64_t T, int64_t W, float *restrict best,
+                    int32_t *restrict place, const Array result)
+{
+    for (int64_t b = 0; b < B; b++, place += W) {
+        for (int64_t d = 0; d < W; d++) {
+            best[d] = -INFINITY;
+            place[d] = 0;
+        }
+        for (int64_t t = 0; t < T; t++) {
+            if (!mask[b * T + t])
+                continue;
+            for (int64_t d = 0; d < W; d++) {
+                const float x = get(h, (b * T + t) * W + d);
+                place[d] = x > best[d] ? (int32_t)t : place[d];
+                best[d] = x > best[d] ? x : best[d];
+            }
+        }
+        for (int64_t d = 0; d < W; d++)
+            put(result, b * W + d, best[d]);
+    }
+}
+
+/* The gradient of h: that of the result at the places, zero elsewhere. */
+INLINE void spread(const Array dresult, const int32_t *place, int64_t B, int64_t T, int64_t W, const Array dh)
+{
+    for (int64_t b = 0; b < B; b++)
+        for (int64_t t = 0; t < T; t++)
+            for (int64_t d = 0; d < W; d++)
+                put(dh, (b * T + t) * W + d, place[b * W + d] == t ? get(dresult, b * W + d) : 0.0f);
+}
+
+#define BOTH_KINDS(NAME, HALF)                                                                                         \
     EXPORT EACH_PROCESSOR void mingru_forward_##NAME(void *u, const int64_t *lengths, int64_t B, int64_t T,            \
                                                      int64_t ways, int64_t H, float *state, void *h)                   \
     {                                                                                                                  \
@@ -216,10 +248,22 @@ INLINE void backward(const Array u, const Array h, const Array dh, const int64_t
     {                                                                                                                  \
         backward((Array){u, HALF}, (Array){h, HALF}, (Array){dh, HALF}, lengths, B, T, ways, H, carry,                 \
                  (Array){du, HALF});                                                                                   \
+    }                                                                                                                  \
+                                                                                                                       \
+    EXPORT EACH_PROCESSOR void largest_##NAME(void *h, const uint8_t *mask, int64_t B, int64_t T, int64_t W,           \
+                                              float *best, int32_t *place, void *result)                               \
+    {                                                                                                                  \
+        largest((Array){h, HALF}, mask, B, T, W, best, place, (Array){result, HALF});                                  \
+    }                                                                                                                  \
+                                                                                                                       \
+    EXPORT EACH_PROCESSOR void spread_##NAME(void *dresult, const int32_t *place, int64_t B, int64_t T, int64_t W,     \
+                                             void *dh)                                                                 \
+    {                                                                                                                  \
+        spread((Array){dresult, HALF}, place, B, T, W, (Array){dh, HALF});                                             \
     }
 
-MINGRU(f32, 0)
-MINGRU(bf16, 1)
+BOTH_KINDS(f32, 0)
+BOTH_KINDS(bf16, 1)
 
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, NULL};
 

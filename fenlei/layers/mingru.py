@@ -14,8 +14,6 @@ from fenlei.layers import kernels
 from fenlei.layers.graph import Graph
 from fenlei.layers.mask import mask_nodes, mask_of
 
-PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
-
 
 class MinimalGRU(nn.Module):
     """One layer, one way or both: ``x (B, T, D), lengths (B,) -> (B, T, W)``, ``W = H`` or ``2 H``.
@@ -74,8 +72,8 @@ class MinimalGRU(nn.Module):
 
 def scan(u: Tensor, lengths: Tensor) -> Tensor:
     """The loop over time: ``u (B, T, ways, 2, H)``, what ``z`` and ``g`` are made of, to ``h (B, T, ways, H)``."""
-    if kernels.usable(lengths) and u.dtype in PRECISIONS and u.device.type == "cpu":
-        h: Tensor = _Compiled.apply(u.contiguous(), lengths)  # type: ignore[no-untyped-call]
+    if kernels.has(u):
+        h: Tensor = _Compiled.apply(u.contiguous(), lengths.contiguous())  # type: ignore[no-untyped-call]
         return h
     return scan_in_torch(u, lengths)
 
@@ -106,7 +104,8 @@ class _Compiled(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, u: Tensor, lengths: Tensor) -> Tensor:
         h = torch.empty_like(u[:, :, :, 0], memory_format=torch.contiguous_format)
-        _call("forward", (u, lengths), h)
+        batch, steps, ways, _, size = u.shape
+        kernels.call("mingru_forward", u.dtype, u, lengths, batch, steps, ways, size, torch.empty(size), h)
         ctx.save_for_backward(u, h, lengths)
         return h
 
@@ -115,15 +114,7 @@ class _Compiled(torch.autograd.Function):
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         u, h, lengths = ctx.saved_tensors
         du = torch.empty_like(u)
-        _call("backward", (u, h, gradients[0].to(u.dtype).contiguous(), lengths), du)
+        batch, steps, ways, _, size = u.shape
+        dh, carry = gradients[0].to(u.dtype).contiguous(), torch.empty(size)
+        kernels.call("mingru_backward", u.dtype, u, h, dh, lengths, batch, steps, ways, size, carry, du)
         return du, None
-
-
-def _call(name: str, arrays: tuple[Tensor, ...], result: Tensor) -> None:
-    assert kernels.LIBRARY is not None
-    u = arrays[0]
-    batch, steps, ways, _, size = u.shape
-    scratch = torch.empty(size)
-    function = getattr(kernels.LIBRARY, f"mingru_{name}_{PRECISIONS[u.dtype]}")
-    pointers = [each.data_ptr() for each in arrays]
-    function(*pointers, batch, steps, ways, size, scratch.data_ptr(), result.data_ptr())
