@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from fenlei.layers import kernels
+from fenlei.ranks import ALONE, Ranks
 from fenlei.recipe import Recipe
 
 BETAS, EPSILON = (0.9, 0.999), 1e-8
@@ -22,7 +23,7 @@ class Optimizer:
     counts the batches so far.
     """
 
-    def __init__(self, model: nn.Module, recipe: Recipe, total_steps: int) -> None:
+    def __init__(self, model: nn.Module, recipe: Recipe, total_steps: int, ranks: Ranks = ALONE) -> None:
         self.tables = [Table(m) for m in model.modules() if isinstance(m, nn.Embedding) and m.sparse]
         known = {id(table.weight) for table in self.tables}
         self.dense = [p for p in model.parameters() if id(p) not in known]
@@ -32,17 +33,22 @@ class Optimizer:
         self.adam = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=BETAS, eps=EPSILON, fused=True)
         self.rate_at = SCHEDULES[recipe.schedule](total_steps, recipe.warmup)
         self.learning_rate, self.table_rate = recipe.learning_rate, recipe.table_rate
-        self.clip_norm = recipe.clip_norm
+        self.clip_norm, self.ranks = recipe.clip_norm, ranks
         self.steps = 0
 
-    def step(self, loss: Tensor) -> None:
-        """Gradients of ``loss``, clipped by their global norm, applied."""
-        if not math.isfinite(float(loss.detach())):
-            raise FloatingPointError(f"the training loss became {float(loss.detach())}: try a smaller learning_rate")
+    def step(self, loss: Tensor | None, numbers: Sequence[float] = ()) -> list[float]:
+        """Gradients of ``loss``, summed over all processes, clipped by their global norm, applied.
+
+        Returns the sums of the loss and of ``numbers`` over all processes. One without a document has no loss.
+        """
+        here = 0.0 if loss is None else float(loss.detach())
+        if self.ranks.count == 1 and not math.isfinite(here):  # several find it in the norm, all at the same step
+            raise FloatingPointError(f"the training loss became {here}: try a smaller learning_rate")
         self.adam.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
+        if loss is not None:
+            loss.backward()  # type: ignore[no-untyped-call]
+        totals, rows = self._gradients([here, *numbers])
         dense = [p.grad for p in self.dense if p.grad is not None]
-        rows = [table.take_gradient() for table in self.tables]
         norm = joint_norm(dense + [each.sums for each in rows if each is not None])
         if not math.isfinite(norm):
             raise FloatingPointError(f"the norm of the gradients became {norm}: try a smaller learning_rate")
@@ -53,6 +59,30 @@ class Optimizer:
             if gradient is not None:
                 table.step(gradient, scale, factor * self.table_rate)
         self.steps += 1
+        return totals
+
+    def _gradients(self, numbers: list[float]) -> tuple[list[float], list[RowGradient | None]]:
+        """The sums of ``numbers`` and the gradient of each table over all processes; dense ones stay at the weights."""
+        rows = [table.take_gradient() for table in self.tables]
+        if self.ranks.count == 1:
+            return numbers, rows
+        totals, found = self.ranks.add_up(self.dense, rows, [table.weight.shape[1] for table in self.tables], numbers)
+        return totals, [table.sum(*each) if each else None for table, each in zip(self.tables, found, strict=True)]
+
+    def state_dict(self) -> dict[str, Any]:
+        """Moments and numbers of steps."""
+        return {
+            "adam": self.adam.state_dict(),
+            "tables": [table.state_dict() for table in self.tables],
+            "steps": self.steps,
+        }
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Be where ``state`` was left."""
+        self.adam.load_state_dict(state["adam"])
+        for table, found in zip(self.tables, state["tables"], strict=True):
+            table.load_state_dict(found)
+        self.steps = state["steps"]
 
     def _step_dense(self, gradients: list[Tensor], scale: float, factor: float) -> None:
         if scale < 1 and gradients:
@@ -79,7 +109,7 @@ class Table:
     def __init__(self, embedding: nn.Embedding) -> None:
         self.weight, self.padding = embedding.weight, -1 if embedding.padding_idx is None else embedding.padding_idx
         self.mean, self.square = torch.zeros_like(self.weight), torch.zeros_like(self.weight)
-        self.slots = torch.full((len(self.weight),), -1, dtype=torch.int32)
+        self.slots = torch.full((len(self.weight),), -1, dtype=torch.int32)  # the compiled loop's, on the processor
         self.steps = 0
 
     def take_gradient(self) -> RowGradient | None:
@@ -87,7 +117,10 @@ class Table:
         gradient, self.weight.grad = self.weight.grad, None
         if gradient is None:
             return None
-        ids, values = gradient._indices()[0], gradient._values()
+        return self.sum(gradient._indices()[0], gradient._values())
+
+    def sum(self, ids: Tensor, values: Tensor) -> RowGradient:
+        """The ``values (N, D)`` of the rows ``ids (N,)`` summed by row."""
         return self._sum_compiled(ids, values) if kernels.usable(ids, values) else sum_by_id(ids, values, self.padding)
 
     def _sum_compiled(self, ids: Tensor, values: Tensor) -> RowGradient:
@@ -114,6 +147,16 @@ class Table:
             )  # fmt: skip
         else:
             adam_rows(state, gradient, scale, corrected)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The moments."""
+        return {"mean": self.mean, "square": self.square, "steps": self.steps}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Have the moments of ``state``."""
+        self.mean.copy_(state["mean"])
+        self.square.copy_(state["square"])
+        self.steps = state["steps"]
 
 
 def sum_by_id(ids: Tensor, values: Tensor, skipped: int = -1) -> RowGradient:

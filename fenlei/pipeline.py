@@ -57,6 +57,13 @@ class Ragged(NamedTuple):
         place = np.where(inside, starts[..., None] + step, 0)
         return np.where(inside, self.values[place], self.values.dtype.type(0))
 
+    def take(self, rows: npt.NDArray[np.int64]) -> Ragged:
+        """The named rows, in that order."""
+        lengths = self.lengths[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        place = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        return Ragged(self.values[place], offsets)
+
     @classmethod
     def join(cls, parts: Sequence[Ragged]) -> Ragged:
         """Several as one, rows in order."""
@@ -106,6 +113,11 @@ class Encoded:
         }
         arrays["lengths"] = lengths
         return arrays
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Encoded:
+        """The named documents, in that order. How many of them were cut short is not known any more."""
+        sentences = None if self.sentences is None else self.sentences.take(rows)
+        return Encoded({name: column.take(rows) for name, column in self.columns.items()}, 0, sentences)
 
     def only(self, names: Iterable[str]) -> Encoded:
         """The same documents with the named columns alone: what is not read need not be padded."""

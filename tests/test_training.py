@@ -99,7 +99,10 @@ def test_a_text_longer_than_the_budget_is_a_batch_of_its_own() -> None:
 def test_training_ends_after_its_steps_or_epochs(steps: int, epochs: int | None, made: int, rounds: int) -> None:
     recipe = RECIPE.change(steps=steps, epochs=epochs, batch_size=16, patience=None)
     trainer = training.Trainer(classifier(), examples(0, 60), recipe)  # four batches an epoch
-    documents = [trainer.epoch(number).documents for number in range(1, trainer.epochs + 1)]
+    documents = []
+    while not trainer.ended:
+        documents.append(trainer.epoch().documents)
+        trainer.close_epoch(trainer.seen, examples(1, 20))
     assert (trainer.optimizer.steps, len(documents)) == (made, rounds)
     assert trainer.out_of_steps is (epochs is None)
     found = list(training.fit(classifier(), examples(0, 60), examples(1, 9), recipe))
@@ -313,7 +316,7 @@ def test_documents_cut_into_sentences_keep_within_the_budget_padding_included(mo
     seen: list[tuple[int, ...]] = []
     real = training.tensors
 
-    def watched(arrays: Arrays) -> dict[str, torch.Tensor]:
+    def watched(arrays: Arrays, device: object = "cpu") -> dict[str, torch.Tensor]:
         seen.append(arrays["ids"].shape)
         return real(arrays)
 
