@@ -44,6 +44,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "stacked": {"model": "stacked"},
     "bilstm": {"model": "bilstm"},
     "bilstm, attention": {"model": "bilstm", "options": {"pooling": "attention"}},
+    "mingru": {"model": "mingru"},
     "textcnn": {"model": "textcnn"},
     "rcnn": {"model": "rcnn"},
     "han": {"model": "han"},

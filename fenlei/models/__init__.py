@@ -22,6 +22,7 @@ from fenlei.models.gru import GRU
 from fenlei.models.han import HAN
 from fenlei.models.lstm import LSTM
 from fenlei.models.lstm2 import LSTM2
+from fenlei.models.mingru import MinGRU
 from fenlei.models.rcnn import RCNN
 from fenlei.models.rnn import RNN
 from fenlei.models.stacked import Stacked
@@ -36,6 +37,7 @@ ENCODERS: dict[str, type[Encoder]] = {
     "gru": GRU,
     "stacked": Stacked,
     "bilstm": BiLSTM,
+    "mingru": MinGRU,
     "textcnn": TextCNN,
     "rcnn": RCNN,
     "han": HAN,
