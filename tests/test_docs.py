@@ -208,7 +208,7 @@ def test_options_exist(name: str) -> None:
     known = {option for action in actions() for option in action.option_strings}
     torchrun = {"--nproc-per-node", "--nnodes", "--node-rank", "--master-addr", "--master-port"}
     others = {"--help", "--version"} | torchrun
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page(name))) <= known | others
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", page(name))) <= known | others
 
 
 def actions() -> Iterator[Any]:
