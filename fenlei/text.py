@@ -103,7 +103,6 @@ def _word_pattern() -> re.Pattern[str]:
 # Han that rjieba takes into words and jieba cuts off beforehand.
 _HAN_BEYOND_JIEBA = re.compile("([\u3400-\u4dbf\u9fd6-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f])")
 _HAN = re.compile("[\u4e00-\u9fd5]+")
-_ASCII_SIGN = re.compile(r"[+#&._%-]")
 _ASCII_WORD = re.compile(r"([a-zA-Z0-9]+(?:\.\d+)?%?)")
 
 
@@ -118,12 +117,15 @@ def jieba(text: str) -> list[str]:
 
 
 def _segment(dictionary: rjieba.Jieba, forbidden: frozenset[str], text: str) -> list[str]:
-    tokens = _cut(dictionary, text)
-    if _ASCII_SIGN.search(text):
-        tokens = [part for token in tokens for part in _recut(dictionary, token)]
+    tokens: list[str] = []
+    for token in _cut(dictionary, text):
+        if token.isalnum():
+            tokens.append(token)
+        elif not token.isspace():
+            tokens += _recut(dictionary, token)
     if forbidden:
-        tokens = [part for token in tokens for part in (token if token in forbidden else (token,))]
-    return [token for token in tokens if not token.isspace()]
+        return [part for token in tokens for part in (token if token in forbidden else (token,))]
+    return tokens
 
 
 def _cut(dictionary: rjieba.Jieba, text: str) -> list[str]:
@@ -135,7 +137,7 @@ def _cut(dictionary: rjieba.Jieba, text: str) -> list[str]:
 
 def _recut(dictionary: rjieba.Jieba, token: str) -> Sequence[str]:
     """``url.cn`` as jieba cuts it: rjieba keeps ASCII words joined by a sign in one piece."""
-    if token.isalnum() or not token.isascii() or dictionary.has_word(token):
+    if not token.isascii() or dictionary.has_word(token):
         return (token,)
     return [part for part in _ASCII_WORD.split(token) if part]
 
@@ -187,9 +189,13 @@ class Tokenizer:
 
     def __call__(self, text: str) -> list[str]:
         """The tokens of ``text``; none is empty or contains whitespace, and a blank text has none."""
-        tokens = self._cutter(normalize(text, nfkc=self.nfkc, lower=self.lower))
-        dropped = self._dropped
+        tokens = self.cut(normalize(text, nfkc=self.nfkc, lower=self.lower))
+        dropped = self.dropped
         return [token for token in tokens if token not in dropped] if dropped else tokens
+
+    def cut(self, text: str) -> list[str]:
+        """The tokens, stop words among them, of a normalized text or of several with a line end after each."""
+        return self._cutter(text)
 
     def __reduce__(self) -> tuple[type[Tokenizer], tuple[Any, ...]]:
         # Without the cached dictionary: it cannot be pickled and is built again where it is needed.
@@ -229,7 +235,8 @@ class Tokenizer:
         return normalize(word, nfkc=self.nfkc, lower=self.lower)
 
     @functools.cached_property
-    def _dropped(self) -> frozenset[str]:
+    def dropped(self) -> frozenset[str]:
+        """The stop words as they stand in a normalized text."""
         return frozenset(map(self._normal, self.stop_words))
 
     @functools.cached_property
