@@ -47,7 +47,7 @@ class Predictor:
     """
 
     def __init__(self, bundle: Bundle | str | PathLike[str], threads: int | None = None) -> None:
-        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
+        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle, defer_weights=True)
         self.labels = self.bundle.labels
         vocab = Vocab([token for token, _ in self.bundle.vocab], [count for _, count in self.bundle.vocab])
         self.pipeline = Pipeline.restore(self.bundle.pipeline, self.bundle.tables, vocab)

@@ -10,6 +10,8 @@ import reprlib
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from importlib.machinery import PathFinder
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
@@ -144,13 +146,27 @@ def _recut(dictionary: rjieba.Jieba, token: str) -> Sequence[str]:
 
 @functools.lru_cache(maxsize=4)
 def _dictionary(user_words: UserWords) -> rjieba.Jieba:
-    import rjieba  # a tenth of a second, and other tokenizers do without
-
-    dictionary = rjieba.Jieba()
+    dictionary = _rjieba().Jieba()
     for word, freq in user_words:
         if freq != 0 or dictionary.has_word(word):
             dictionary.add_word(word, freq, None)
     return dictionary
+
+
+def _rjieba() -> Any:
+    """The extension module of rjieba, a tenth of a second that other tokenizers do without.
+
+    Its package would first read the dictionary for an object of its own, which takes as long again and is not used here.
+    """
+    package = find_spec("rjieba")
+    inner = PathFinder.find_spec("rjieba.rjieba", package.submodule_search_locations) if package else None
+    if inner is None or inner.loader is None:
+        import rjieba
+
+        return rjieba
+    module = module_from_spec(inner)
+    inner.loader.exec_module(module)
+    return module
 
 
 TOKENIZERS: dict[str, Callable[[str], list[str]]] = {"chars": chars, "words": words, "jieba": jieba, "spaces": spaces}
