@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
-import functools
 import unicodedata
 from collections.abc import Sequence
-from itertools import pairwise
+from itertools import pairwise, product
 from typing import NamedTuple
 
 import numpy as np
@@ -20,6 +19,8 @@ SPACE = 0x20
 LINE_END = 0x0A  # never part of a normalized text, and no tokenizer cuts across it
 _UNSEEN = 0  # no character is spelled as NUL: `normalize` makes it a space
 _HARD = 0xFFFFFFFF
+# By (nfkc, lower): how each character is spelled. Four megabytes each, of which the system gives what is touched.
+_TABLES = {options: np.zeros(0x110000, np.uint32) for options in product((True, False), repeat=2)}
 _JAMO = (range(0x1100, 0x1200), range(0xA960, 0xA980), range(0xD7B0, 0xD800))
 
 
@@ -106,18 +107,13 @@ def normalized(texts: Sequence[str], *, nfkc: bool = True, lower: bool = True) -
 
 def _spell(points: Points, nfkc: bool, lower: bool) -> Points:
     """Each character as the table spells it, ``(M,)``; what the table has not met yet is added to it."""
-    table = _table(nfkc, lower)
+    table = _TABLES[nfkc, lower]
     spelled = table[points]
     if not spelled.all():
         for point in np.unique(points[spelled == _UNSEEN]).tolist():
             table[point] = _spelling(chr(point), nfkc, lower)
         spelled = table[points]
     return spelled
-
-
-@functools.cache
-def _table(nfkc: bool, lower: bool) -> Points:
-    return np.zeros(0x110000, np.uint32)  # four megabytes, of which the system gives those that are touched
 
 
 def _spelling(char: str, nfkc: bool, lower: bool) -> int:

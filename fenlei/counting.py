@@ -45,4 +45,3 @@ def build_pipeline(texts: Sequence[str], recipe: Recipe, classes: int) -> Pipeli
     encoder = ENCODERS.get(recipe.model or "")
     sentence_length = recipe.sentence_length if encoder is not None and encoder.reads_sentences else 0
     return Pipeline(tokenizer, vocab, tables, wide, recipe.max_length, sentence_length)
-

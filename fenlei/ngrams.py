@@ -19,12 +19,12 @@ CROWDED = 16  # hashes that share their first bits; where more do, the table is 
 
 def mix(x: Hashes | npt.NDArray[np.uint32]) -> Hashes:
     """Scatter the bits of each number (the finalizer of splitmix64, Steele et al. 2014); a bijection."""
-    x = x + _STEP
+    y: Hashes = np.add(x, _STEP, dtype=np.uint64)
     for shift, factor in _ROUNDS:  # in place: fresh memory would take longer than the arithmetic
-        x ^= x >> shift
-        x *= factor
-    x ^= x >> np.uint64(31)
-    return x
+        y ^= y >> shift
+        y *= factor
+    y ^= y >> np.uint64(31)
+    return y
 
 
 def hash_tokens(points: npt.NDArray[np.uint32], lengths: Ints) -> Hashes:
@@ -119,7 +119,7 @@ class NgramTable:
 
     @cached_property
     def _index(self) -> tuple[npt.NDArray[np.int32], np.uint64, int]:
-        """Where the hashes with each value of their first bits begin, how far to shift for these, and most of one value.
+        """Where the hashes with each value of their first bits begin, the shift to these bits, and most of one value.
 
         Hashes are spread evenly, so with about three values a hash one look finds nearly every one.
         """

@@ -227,7 +227,7 @@ class Pipeline:
 def spread(
     starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], multiple: int
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
-    """Where the runs that begin at ``starts (...)`` lie, side by side up to a multiple of columns; and which are inside.
+    """Where the runs that begin at ``starts (...)`` lie, up to a multiple of columns, and which places are inside.
 
     Both are ``(..., longest)``; a place outside is 0.
     """

@@ -86,11 +86,11 @@ class Predictor:
             yield from self._rank(rows[start : start + step], rule, cutoffs)
 
     def _rank(self, rows: Floats, rule: Rule, cutoffs: npt.NDArray[np.float64]) -> Iterator[Answer]:
-        first = not self.several and rule.top in (None, 1)  # then the likeliest label is all that is asked for
-        ranking = rows.argmax(1)[:, None] if first else np.argsort(-rows, axis=1, kind="stable")
+        only_first = not self.several and rule.top in (None, 1)
+        ranking = rows.argmax(1)[:, None] if only_first else np.argsort(-rows, axis=1, kind="stable")
         ranked = np.take_along_axis(rows, ranking, 1)
         enough = ranked >= cutoffs[ranking]
-        sure = (enough.any(1) if self.several else enough[:, 0]).tolist()
+        known = np.any(enough if self.several else enough[:, :1], axis=1)
         named = enough
         if rule.top is not None:
             named = np.broadcast_to(np.arange(ranked.shape[1]) < rule.top, ranked.shape)
@@ -98,9 +98,9 @@ class Predictor:
                 named = named & (ranked >= rule.threshold)
         labels = [self.labels[place] for place in ranking[named].tolist()]
         probabilities = ranked[named].tolist()
-        ends = np.cumsum(np.count_nonzero(named, axis=1)).tolist()
-        for (start, end), known in zip(pairwise([0, *ends]), sure, strict=True):
-            yield Answer(tuple(labels[start:end]), tuple(probabilities[start:end]), not known)
+        ends = [0, *np.cumsum(np.count_nonzero(named, axis=1)).tolist()]
+        for (start, end), sure in zip(pairwise(ends), known.tolist(), strict=True):
+            yield Answer(tuple(labels[start:end]), tuple(probabilities[start:end]), not sure)
 
     def look(self, text: str) -> dict[str, Array]:
         """What the graph shows beside its answer to one text, as ``fenlei.layers.graph.Graph.show`` named it.

@@ -146,7 +146,7 @@ def _recut(dictionary: rjieba.Jieba, token: str) -> Sequence[str]:
 
 @functools.lru_cache(maxsize=4)
 def _dictionary(user_words: UserWords) -> rjieba.Jieba:
-    dictionary = _rjieba().Jieba()
+    dictionary: rjieba.Jieba = _rjieba().Jieba()
     for word, freq in user_words:
         if freq != 0 or dictionary.has_word(word):
             dictionary.add_word(word, freq, None)
@@ -156,7 +156,7 @@ def _dictionary(user_words: UserWords) -> rjieba.Jieba:
 def _rjieba() -> Any:
     """The extension module of rjieba, a tenth of a second that other tokenizers do without.
 
-    Its package would first read the dictionary for an object of its own, which takes as long again and is not used here.
+    Its package would first read the dictionary for an object of its own, as long again, which is not used here.
     """
     package = find_spec("rjieba")
     inner = PathFinder.find_spec("rjieba.rjieba", package.submodule_search_locations) if package else None

@@ -12,7 +12,7 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from fenlei import ngrams, text
 from fenlei.learn import Labelled
 from fenlei.ngrams import NgramTable
-from fenlei.streams import TokenBatch
+from fenlei.streams import TokenBatch, Tokens
 from fenlei.wide import Tally, Wide
 
 Sets = tuple[Labelled, Labelled]
@@ -25,7 +25,7 @@ def batch_of(texts: list[str]) -> TokenBatch:
 
 def columns_of(wide: Wide, grams: list[list[str]], salt: int) -> np.ndarray:
     """The row of each n-gram, given as its tokens."""
-    hashes = [ngrams.hash_ngrams(ngrams.hash_tokens(g), np.array([0, len(g)]), len(g), salt)[0] for g in grams]
+    hashes = [ngrams.hash_ngrams(Tokens.of([g]).hashes, np.array([0, len(g)]), len(g), salt)[0] for g in grams]
     return wide.table.rows(np.concatenate(hashes))
 
 

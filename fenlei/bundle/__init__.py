@@ -3,7 +3,8 @@
 A bundle is JSON, tab-separated text, safetensors and one ONNX graph. Reading it runs no code from it, and no file is
 parsed before its size and SHA-256 agree with `manifest.json`. Equal contents give equal bytes.
 
-`codec` turns values into bytes and back, `deferred` leaves arrays on disk until they are asked for, `folder` writes and checks the folder, `card` words the model card.
+`codec` turns values into bytes and back, `deferred` leaves arrays on disk until they are asked for, `folder` writes and
+checks the folder, `card` words the model card.
 """
 
 import os
