@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
@@ -38,13 +38,25 @@ class Ragged(NamedTuple):
         """Length of each row, ``(B,)``."""
         return self.offsets[1:] - self.offsets[:-1]
 
+    def lengths_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Length of the named rows alone: ``lengths`` takes time for all of them."""
+        found: npt.NDArray[np.int64] = self.offsets[rows + 1] - self.offsets[rows]
+        return found
+
     def pad(self, rows: npt.NDArray[np.int64], multiple: int = 1) -> Array:
         """The named rows as one array ``(len(rows), longest)``, filled with zeros up to a multiple of columns."""
-        return self.fill(*spread(self.offsets[rows], self.lengths[rows], multiple))
+        return self.fill(*spread(self.offsets[rows], self.lengths_of(rows), multiple))
 
     def fill(self, place: Array, inside: Array) -> Array:
         """The values at ``place (...)`` where ``inside``, zeros elsewhere."""
         return np.where(inside, self.values[place], self.values.dtype.type(0))
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Ragged:
+        """The named rows, in that order."""
+        lengths = self.lengths[rows]
+        offsets = ends(lengths)
+        place = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        return Ragged(self.values[place], offsets)
 
     @classmethod
     def join(cls, parts: Sequence[Ragged]) -> Ragged:
@@ -85,7 +97,7 @@ class Encoded:
         Ids are ``(B, T)``, lengths ``(B,)``; cut into sentences ``(B, S, T)`` and ``(B, S)``, with length 0 for a
         sentence that is not there. ``T``, ``S`` and ``N`` are multiples of ``multiple``.
         """
-        starts, lengths = self.columns["ids"].offsets[rows], self.lengths[rows]
+        starts, lengths = self.columns["ids"].offsets[rows], self.columns["ids"].lengths_of(rows)
         if self.sentences is not None:
             lengths = self.sentences.pad(rows, multiple)
             starts = starts[:, None] + np.cumsum(lengths, axis=1) - lengths
@@ -96,6 +108,15 @@ class Encoded:
         }
         arrays["lengths"] = lengths
         return arrays
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Encoded:
+        """The named documents, in that order. How many of them were cut short is not known any more."""
+        sentences = None if self.sentences is None else self.sentences.take(rows)
+        return Encoded({name: column.take(rows) for name, column in self.columns.items()}, 0, sentences)
+
+    def only(self, names: Iterable[str]) -> Encoded:
+        """The same documents with the named columns alone: what is not read need not be padded."""
+        return replace(self, columns={name: self.columns[name] for name in names})
 
     @classmethod
     def join(cls, parts: Sequence[Encoded]) -> Encoded:
