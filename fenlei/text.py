@@ -55,7 +55,9 @@ def normalize(text: str, *, nfkc: bool = True, lower: bool = True) -> str:
 def _nfkc(text: str) -> str:
     if text.isascii():
         return text
-    return unicodedata.normalize("NFKC", _long_mark_run().sub(r"\1", text))
+    if len(text) > MARK_RUN:
+        text = _long_mark_run().sub(r"\1", text)
+    return unicodedata.normalize("NFKC", text)
 
 
 @functools.cache
