@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -55,16 +55,6 @@ class Wide:
     def __len__(self) -> int:
         """Rows of the weight table: every n-gram, and row 0 for a document that has none of them."""
         return len(self.table)
-
-    @classmethod
-    def build(
-        cls, batches: Iterable[TokenBatch], views: Sequence[tuple[str, int]], min_count: int, max_size: int
-    ) -> Wide:
-        """Count the n-grams of all batches; see ``Counts``."""
-        counts = Counts(views)
-        for batch in batches:
-            counts.add(batch)
-        return counts.wide(min_count, max_size)
 
     def encode(self, batch: TokenBatch) -> tuple[Ints, Ints, Floats]:
         """Offsets ``(B + 1,)``, and the rows and weights of each document's known n-grams, flat ``(N,)``.
