@@ -8,9 +8,9 @@ import itertools
 import json
 import os
 import re
+import resource
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -38,7 +38,10 @@ if TYPE_CHECKING:
 VERBS = (
     *("demo", "check", "train", "test", "predict", "explain", "trace", "report", "serve", "info", "segment", "vocab"),
 )
-SMALL = ["--no-report", "--epochs", "2", "--set", "embedding_size=8", "--option", "hidden_size=8", "--set", "threads=1"]
+SMALL = (
+    *("--no-report", "--epochs", "2", "--option", "hidden_size=8"),
+    *("--set", "branches=1", "--set", "embedding_size=8", "--set", "threads=1"),
+)
 LINEAR = ["--no-report", "--set", "model=null", "--set", "threads=1"]
 AWKWARD = {"甲": "a\nb", "乙": "c\td", "丙": "e/f", "丁": "g\\h", "戊": "=1+1", "己": "《体育》 新闻", "庚": "半\ud800"}
 
@@ -105,6 +108,12 @@ def fenlei(*arguments: object, **settings: Any) -> subprocess.CompletedProcess[s
     return subprocess.run(command, capture_output=True, text=True, encoding="utf-8", timeout=120, **settings)
 
 
+def processor_time() -> float:
+    """Seconds that the processes started here and ended have taken."""
+    spent = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return spent.ru_utime + spent.ru_stime
+
+
 # --- the door ---
 
 
@@ -117,11 +126,12 @@ def test_every_verb_explains_itself(run: Run, verb: str) -> None:
 
 
 def test_help_lists_every_verb_and_answers_at_once() -> None:
+    """Within 0.3 s of processor time: what a clock shows on a busy machine is the neighbours' time."""
     seconds = []
     for _ in range(3):
-        began = time.perf_counter()
+        began = processor_time()
         result = fenlei("--help")
-        seconds.append(time.perf_counter() - began)
+        seconds.append(processor_time() - began)
     assert min(seconds) <= 0.3
     assert result.returncode == 0
     assert [verb for verb in VERBS if f"    {verb} " not in result.stdout] == []

@@ -51,7 +51,7 @@ SKIPPED = {
     "make ": "it installs first, and the demonstration takes minutes",
 }
 # Training is cut short: what the commands say is tested, not how good the classifiers are.
-SHORT = ["--no-report", "--epochs", "1", "--set", "embedding_size=8", "--set", "threads=1"]
+SHORT = ["--no-report", "--epochs", "1", "--set", "branches=1", "--set", "embedding_size=8", "--set", "threads=1"]
 
 
 def page(name: str) -> str:

@@ -39,7 +39,14 @@ def data(seed: int, count: int) -> Labelled:
 
 
 TRAIN, DEV = data(1, 300), data(2, 80)
-SETTINGS = {"epochs": 6, "embedding_size": 16, "batch_size": 16, "learning_rate": 0.01, "table_rate": 0.02}
+SETTINGS = {
+    "epochs": 6,
+    "branches": 1,
+    "embedding_size": 16,
+    "batch_size": 16,
+    "learning_rate": 0.01,
+    "table_rate": 0.02,
+}
 
 
 @pytest.fixture(scope="module")
