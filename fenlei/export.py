@@ -9,6 +9,7 @@ import onnxruntime
 import torch
 
 from fenlei.layers.graph import Graph
+from fenlei.layers.packing import Packed
 from fenlei.models import Classifier
 from fenlei.pipeline import Array, Arrays, Encoded, Ragged
 
@@ -16,13 +17,21 @@ SHAPES = ((1, 1), (1, 7), (3, 1), (5, 13), (16, 40))  # batch and steps at which
 TOLERANCE = 1e-5
 
 
-def export(model: Classifier, stream_sizes: Mapping[str, int], shapes: Sequence[tuple[int, int]] = SHAPES) -> bytes:
+def export(
+    model: Classifier,
+    stream_sizes: Mapping[str, int],
+    shapes: Sequence[tuple[int, int]] = SHAPES,
+    packed: Mapping[str, Packed] | None = None,
+) -> bytes:
     """The whole network as ONNX bytes: the pipeline's arrays in, ``probabilities (B, C)`` out.
+
+    Its initializers are named as the model's parameters. ``packed`` ones stand in it as they are stored; the model's
+    own are to be equal to what is unpacked.
 
     The graph answers random inputs of several shapes and row lengths before it is handed out; an answer that differs
     from the model's by more than 1e-5 is an ``ArithmeticError``.
     """
-    graph = Graph()
+    graph = Graph(model.state_dict(), packed)
     data = graph.model(model.nodes(graph))
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)

@@ -3,16 +3,18 @@
 A bundle is JSON, tab-separated text, safetensors and one ONNX graph. Reading it runs no code from it, and no file is
 parsed before its size and SHA-256 agree with `manifest.json`. Equal contents give equal bytes.
 
-`codec` turns values into bytes and back, `folder` writes and checks the folder, `card` words the model card.
+`codec` turns values into bytes and back, `initializers` keeps the graph's numbers from being stored twice, `folder`
+writes and checks the folder, `card` words the model card.
 """
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fenlei.bundle import codec
+from fenlei.bundle import codec, initializers
 from fenlei.bundle.card import render
 from fenlei.bundle.codec import Array
 from fenlei.bundle.folder import CARD, FORMAT, MANIFEST, MAX_FILE_BYTES, REPORT, check_target, digest, read, size, write
@@ -41,7 +43,7 @@ class Bundle:
     weights: dict[str, Array] = field(repr=False)
     """The network's arrays by parameter name."""
     graph: bytes = field(repr=False)
-    """The ONNX graph that answers; handed on as bytes, never parsed here."""
+    """The ONNX graph that answers, whole; on disk it is without the numbers that ``weights`` hold under the same name."""
     recipe: dict[str, Any]
     scores: dict[str, Any]
     ledger: dict[str, Any]
@@ -114,21 +116,22 @@ class Bundle:
 
     def _content(self) -> dict[str, bytes]:
         golden = [[text, [float(p) for p in probabilities]] for text, probabilities in self.golden]
+        dump = partial(codec.dump_json, dense="packed" in self.model)  # a bundle made small saves the spaces, too
         files = {
-            "labels.json": codec.dump_json("labels.json", self.labels),
+            "labels.json": dump("labels.json", self.labels),
             "vocab.tsv": codec.dump_vocab("vocab.tsv", self.vocab),
-            "pipeline.json": codec.dump_json("pipeline.json", self.pipeline),
+            "pipeline.json": dump("pipeline.json", self.pipeline),
             "pipeline.safetensors": codec.dump_arrays("pipeline.safetensors", self.tables),
-            "model.json": codec.dump_json("model.json", self.model),
+            "model.json": dump("model.json", self.model),
             "model.safetensors": codec.dump_arrays("model.safetensors", self.weights),
-            "model.onnx": bytes(self.graph),
-            "recipe.json": codec.dump_json("recipe.json", self.recipe),
-            "scores.json": codec.dump_json("scores.json", self.scores),
-            "ledger.json": codec.dump_json("ledger.json", self.ledger),
-            "versions.json": codec.dump_json("versions.json", self.versions),
-            "golden.json": codec.dump_json("golden.json", golden),
-            "decisions.json": codec.dump_json("decisions.json", self.decisions),
-            "evidence.json": codec.dump_json("evidence.json", self.evidence),
+            "model.onnx": initializers.drain(bytes(self.graph), self.weights),
+            "recipe.json": dump("recipe.json", self.recipe),
+            "scores.json": dump("scores.json", self.scores),
+            "ledger.json": dump("ledger.json", self.ledger),
+            "versions.json": dump("versions.json", self.versions),
+            "golden.json": dump("golden.json", golden),
+            "decisions.json": dump("decisions.json", self.decisions),
+            "evidence.json": dump("evidence.json", self.evidence),
         }
         for name, data in files.items():
             if len(data) > MAX_FILE_BYTES:
@@ -139,14 +142,15 @@ class Bundle:
 
     @classmethod
     def _parse(cls, files: Mapping[str, bytes]) -> "Bundle":
+        weights = codec.parse_arrays(files, "model.safetensors")
         return cls(
             labels=codec.parse_strings(files, "labels.json"),
             vocab=codec.parse_vocab(files, "vocab.tsv"),
             pipeline=codec.parse_object(files, "pipeline.json"),
             tables=codec.parse_arrays(files, "pipeline.safetensors"),
             model=codec.parse_object(files, "model.json"),
-            weights=codec.parse_arrays(files, "model.safetensors"),
-            graph=files["model.onnx"],
+            weights=weights,
+            graph=initializers.fill(files["model.onnx"], weights),
             recipe=codec.parse_object(files, "recipe.json"),
             scores=codec.parse_object(files, "scores.json"),
             ledger=codec.parse_object(files, "ledger.json"),
@@ -160,7 +164,8 @@ class Bundle:
     def _manifest(self, files: Mapping[str, bytes]) -> bytes:
         entries = {name: {"sha256": digest(data), "bytes": len(data)} for name, data in files.items()}
         version = self.versions.get("fenlei", "unknown")
-        return codec.dump_json(MANIFEST, {"format": FORMAT, "fenlei": version, "files": entries})
+        alone = len(files["model.onnx"]) == len(self.graph)  # then an older fenlei can answer from it
+        return codec.dump_json(MANIFEST, {"format": 1 if alone else FORMAT, "fenlei": version, "files": entries})
 
     def _card(self, files: Mapping[str, bytes]) -> bytes:
         facts = {

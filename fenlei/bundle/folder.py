@@ -12,7 +12,7 @@ from typing import Any
 
 from fenlei.bundle.codec import parse_object
 
-FORMAT = 1
+FORMAT = 2  # 1: the graph holds all its numbers; 2: it takes those of the weights from them
 MANIFEST = "manifest.json"
 CARD = "README.md"
 LISTED = frozenset(
@@ -141,10 +141,10 @@ def _current_format(folder: Path, data: bytes) -> dict[str, Any]:
         case {"format": int(found)} if found > FORMAT:
             newer = f"format {found}, this one reads {FORMAT}"
             raise ValueError(f"{folder} was written by a newer fenlei ({newer}): upgrade fenlei")
-        case {"format": int(found), "files": dict(entries)} if found == FORMAT:
+        case {"format": int(found), "files": dict(entries)} if found in (1, FORMAT):
             return entries
         case _:
-            raise ValueError(f"{folder / MANIFEST} states no format {FORMAT} with a list of files: {ADVICE}")
+            raise ValueError(f"{folder / MANIFEST} states no format 1 or {FORMAT} with a list of files: {ADVICE}")
 
 
 def _checked(path: Path, entry: Any) -> bytes:

@@ -10,9 +10,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fenlei.cli.arguments import DATA, add_data, add_kind, add_recipe, add_verb, add_words, recipe_of, require, whole
+from fenlei.cli.arguments import DATA, add_data, add_kind, add_recipe, add_verb, add_words, recipe_of, require, size, whole
 from fenlei.cli.data import corrections, divide, kind_of, read_data
 from fenlei.cli.output import emit, say
+from fenlei.cli.shrink import smaller
 from fenlei.cli.test import dev_line, measure, scores_line
 
 if TYPE_CHECKING:
@@ -32,7 +33,8 @@ def add(verbs: Any) -> None:
     verb.add_argument("--corrections", type=corrections, metavar="FILE", help="suspects.csv of fenlei check, filled in")
     verb.add_argument("--tokenizer", metavar="NAME", help="chars, words, jieba, ... (default: by the texts' scripts)")
     verb.add_argument("--min-count", type=whole, metavar="N", help="a rarer token is unknown")
-    verb.add_argument("--max-size", type=whole, metavar="N", help="tokens in the vocabulary at most")
+    verb.add_argument("--vocab-size", type=whole, metavar="N", help="tokens in the vocabulary at most")
+    verb.add_argument("--max-size", type=size, metavar="SIZE", help="of the bundle, such as 2MB: made so small at the end")
     add_words(verb)
     add_recipe(verb)
     verb.add_argument("--no-report", action="store_true", help="the bundle gets no report.html")
@@ -49,11 +51,14 @@ def run(arguments: argparse.Namespace) -> None:
     sides = divide(documents, ledger, arguments, recipe)
     several = kind_of(documents, arguments.labels) == "several"
     bundle = train_on(sides["train"], sides["dev"], recipe, ledger, arguments.quiet, several)
+    shrunk: dict[str, Any] = {}
+    if arguments.max_size is not None:
+        bundle, shrunk = smaller(bundle, sides["dev"] or sides["train"], arguments.max_size, say)
     if not arguments.no_report:
         add_report(bundle, Path(arguments.out).resolve().name)
     folder = bundle.save(arguments.out)
     say(f"dev: {dev_line(bundle.scores, recipe.model)}")
-    result: dict[str, Any] = {"bundle": str(folder), "scores": bundle.scores, "ledger": ledger.counts}
+    result: dict[str, Any] = {"bundle": str(folder), "scores": bundle.scores, "ledger": ledger.counts} | shrunk
     if sides["test"]:
         result["test"] = measure(bundle, sides["test"])
         say(f"test: {scores_line(result['test'])}")

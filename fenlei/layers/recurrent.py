@@ -57,8 +57,8 @@ class Recurrent(nn.Module):
     def nodes(self, graph: Graph, x: str, lengths: str) -> str:
         """The same as ONNX's own recurrent operator with ``sequence_lens``."""
         _, op, order = CELLS[self.cell]
-        weights = [graph.constant(self._stack(kind, order)) for kind in ("weight_ih_l0", "weight_hh_l0")]
-        bias = torch.cat([self._stack("bias_ih_l0", order), self._stack("bias_hh_l0", order)], dim=1)
+        weights = [self._stack(graph, kind, order) for kind in ("weight_ih_l0", "weight_hh_l0")]
+        biases = [self._stack(graph, kind, order) for kind in ("bias_ih_l0", "bias_hh_l0")]
         steps_first = graph.add("Transpose", x, perm=(1, 0, 2))
         attributes = {
             "direction": "bidirectional" if len(self.ways) == 2 else "forward",
@@ -67,17 +67,21 @@ class Recurrent(nn.Module):
         if self.cell == "gru":
             attributes["linear_before_reset"] = 1
         rows = graph.add("Cast", lengths, to=6)
-        states = graph.add(op, steps_first, *weights, graph.constant(bias), rows, **attributes)
+        bias = graph.add("Concat", *biases, axis=1)
+        states = graph.add(op, steps_first, *weights, bias, rows, **attributes)
         rows_first = graph.add("Transpose", states, perm=(2, 0, 1, 3))  # (T, ways, B, H) -> (B, T, ways, H)
         return graph.add("Reshape", rows_first, graph.constant(np.array([0, 0, self.width])))
 
-    def _stack(self, kind: str, order: tuple[int, ...]) -> Tensor:
-        """One kind of weight of every way, gates in ONNX's order: ``(ways, G H, ...)``."""
+    def _stack(self, graph: Graph, kind: str, order: tuple[int, ...]) -> str:
+        """One kind of weight of every way, gates in ONNX's order: ``(ways, G H, ...)``; done once, at the start."""
         parts = []
         for way in self.ways:
-            gates = way.get_parameter(kind).detach().chunk(len(order))
-            parts.append(torch.cat([gates[place] for place in order]))
-        return torch.stack(parts)
+            weight = way.get_parameter(kind)
+            columns = weight.shape[1:]
+            gates = graph.add("Reshape", graph.weight(weight), graph.constant(np.array([len(order), -1, *columns])))
+            gates = graph.add("Gather", gates, graph.constant(np.array(order)), axis=0)
+            parts.append(graph.add("Reshape", gates, graph.constant(np.array([1, -1, *columns]))))
+        return graph.add("Concat", *parts, axis=0)
 
 
 def _open_forget_gates(ways: Iterable[nn.Module]) -> None:
