@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -16,7 +15,8 @@ def encode(numbers: npt.NDArray[np.uint64], bits: int) -> Bytes:
     """Distinct numbers ``(N,)``, rising, below ``2 ** bits``, as bytes (Elias 1974, Fano 1971).
 
     Of each number ``l = bits - floor(log2 N)`` low bits stand as they are. The rest, ``h_i``, never falls: a one at the
-    place ``h_i + i`` of a row of zeros tells it. That takes about ``l + 2`` bits a number; no code needs half a bit less.
+    place ``h_i + i`` of a row of zeros tells it. That takes
+    about ``l + 2`` bits a number; no code needs half a bit less.
     """
     low = _low_bits(len(numbers), bits)
     places = (numbers >> np.uint64(low)).astype(np.int64) + np.arange(len(numbers))

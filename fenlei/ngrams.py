@@ -79,8 +79,7 @@ class NgramTable:
         place = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
         return np.where(self.hashes[place] == hashes, place + 1, 0)
 
-
-    def shorten(self, bits: int, worth: npt.NDArray[np.float64]) -> tuple[NgramTable, Ints]:
+    def shorten(self, bits: int, worth: npt.NDArray[Any]) -> tuple[NgramTable, Ints]:
         """The table by the highest bits of its hashes, and which of its n-grams, from 0 on, stand in it ``(V',)``.
 
         Of n-grams that this makes equal the one of most ``worth (V,)`` stays.

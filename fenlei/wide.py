@@ -103,7 +103,10 @@ class Wide:
 
     def tables(self) -> dict[str, npt.NDArray[Any]]:
         """The arrays by name."""
-        return {"wide.hashes": self.table.stored(), "wide.idf": self.idf if self.table.bits == 64 else steps_of(self.idf)}
+        return {
+            "wide.hashes": self.table.stored(),
+            "wide.idf": self.idf if self.table.bits == 64 else steps_of(self.idf),
+        }
 
     @classmethod
     def restore(cls, settings: Mapping[str, Any], tables: Mapping[str, npt.NDArray[Any]]) -> Wide:

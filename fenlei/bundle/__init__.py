@@ -43,7 +43,7 @@ class Bundle:
     weights: dict[str, Array] = field(repr=False)
     """The network's arrays by parameter name."""
     graph: bytes = field(repr=False)
-    """The ONNX graph that answers, whole; on disk it is without the numbers that ``weights`` hold under the same name."""
+    """The ONNX graph that answers, whole; on disk without the numbers that ``weights`` hold under the same name."""
     recipe: dict[str, Any]
     scores: dict[str, Any]
     ledger: dict[str, Any]

@@ -17,7 +17,10 @@ T = TypeVar("T")
 
 
 def dump_json(name: str, value: Any, dense: bool = False) -> bytes:
-    """UTF-8 JSON with sorted keys, a value a line unless it is to be ``dense``; ValueError for what JSON cannot hold or would not give back."""
+    """UTF-8 JSON with sorted keys, a value a line unless it is to be ``dense``.
+
+    ValueError for what JSON cannot hold or would not give back.
+    """
     try:
         layout: dict[str, Any] = {"separators": (",", ":")} if dense else {"indent": 1}
         text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, **layout) + "\n"

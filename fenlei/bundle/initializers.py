@@ -113,7 +113,7 @@ def _same(array: Array, shape: tuple[int, ...], kind: int) -> bool:
 
 
 def _bytes(array: Array) -> memoryview:
-    return memoryview(np.ascontiguousarray(array).reshape(-1).view(np.uint8))
+    return np.ascontiguousarray(array).reshape(-1).view(np.uint8).data
 
 
 def _fields(data: memoryview) -> Iterator[Field]:

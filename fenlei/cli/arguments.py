@@ -114,7 +114,9 @@ def size(text: str) -> int:
     if found and (number := int(float(found[1]) * UNITS[found[2].upper()])) > 0:
         return number
     advice = f": tokens in the vocabulary are limited by --vocab-size {text}" if text.strip().isdecimal() else ""
-    raise argparse.ArgumentTypeError(f"expected a size with its unit such as 300KB, 2MB or 1.5MiB, got {text!r}{advice}")
+    raise argparse.ArgumentTypeError(
+        f"expected a size with its unit such as 300KB, 2MB or 1.5MiB, got {text!r}{advice}"
+    )
 
 
 def share(text: str) -> float:

@@ -20,7 +20,9 @@ def add(verbs: Any) -> None:
     """Its arguments."""
     verb = add_verb(verbs, "shrink", run, "make a bundle as small as asked, at the least loss on held-out texts")
     verb.add_argument("bundle", metavar="BUNDLE", help="a folder that fenlei train wrote")
-    verb.add_argument("--max-size", type=size, required=True, metavar="SIZE", help="of the folder, such as 2MB or 300KB")
+    verb.add_argument(
+        "--max-size", type=size, required=True, metavar="SIZE", help="of the folder, such as 2MB or 300KB"
+    )
     verb.add_argument("--dev", required=True, metavar="DATA", help=f"held-out data that decides, {DATA}")
     verb.add_argument("--encoding", metavar="NAME", help="of every file, such as gb18030 (default: found)")
     verb.add_argument("--out", metavar="FOLDER", help="where the small bundle goes (default: BUNDLE-small)")

@@ -10,7 +10,18 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fenlei.cli.arguments import DATA, add_data, add_kind, add_recipe, add_verb, add_words, recipe_of, require, size, whole
+from fenlei.cli.arguments import (
+    DATA,
+    add_data,
+    add_kind,
+    add_recipe,
+    add_verb,
+    add_words,
+    recipe_of,
+    require,
+    size,
+    whole,
+)
 from fenlei.cli.data import corrections, divide, kind_of, read_data
 from fenlei.cli.output import emit, say
 from fenlei.cli.shrink import smaller
@@ -34,7 +45,9 @@ def add(verbs: Any) -> None:
     verb.add_argument("--tokenizer", metavar="NAME", help="chars, words, jieba, ... (default: by the texts' scripts)")
     verb.add_argument("--min-count", type=whole, metavar="N", help="a rarer token is unknown")
     verb.add_argument("--vocab-size", type=whole, metavar="N", help="tokens in the vocabulary at most")
-    verb.add_argument("--max-size", type=size, metavar="SIZE", help="of the bundle, such as 2MB: made so small at the end")
+    verb.add_argument(
+        "--max-size", type=size, metavar="SIZE", help="of the bundle, such as 2MB: made so small at the end"
+    )
     add_words(verb)
     add_recipe(verb)
     verb.add_argument("--no-report", action="store_true", help="the bundle gets no report.html")

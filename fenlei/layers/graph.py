@@ -31,7 +31,6 @@ class Graph:
     ) -> None:
         self._names = {_place(tensor): name for name, tensor in (state or {}).items() if tensor.numel()}
         self._packed = packed or {}
-        self._made: dict[str, str] = {}
         self._held: set[str] = set()
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
@@ -56,11 +55,9 @@ class Graph:
     def weight(self, tensor: torch.Tensor) -> str:
         """A tensor of the model's own, no view of one, as float32 or whole numbers."""
         name = self._names.get(_place(tensor), "")
-        if name not in self._made or not name:
-            packed = self._packed.get(name)
-            value = self.stored(name, stored(tensor)) if packed is None else packed.whole(self, name)
-            self._made[name] = value
-        return self._made[name]
+        if name in self._packed:
+            return self._packed[name].whole(self, name)
+        return self._wide(self.once(name, array := stored(tensor)), array)
 
     def gather(self, table: torch.Tensor, rows: str) -> str:
         """Rows of a table ``(V, D)`` as float32; the table is stored in half the bytes if float16 holds it exactly."""
@@ -68,12 +65,10 @@ class Graph:
         if name in self._packed:
             return self._packed[name].rows(self, name, rows)
         array = stored(table)
-        found = self.add("Gather", self.once(name, array), rows, axis=0)
-        return self.add("Cast", found, to=TensorProto.FLOAT) if array.dtype == np.float16 else found
+        return self._wide(self.add("Gather", self.once(name, array), rows, axis=0), array)
 
-    def stored(self, name: str, array: Array) -> str:
-        """A stored array as float32, or as the whole numbers it has."""
-        value = self.once(name, array)
+    def _wide(self, value: str, array: Array) -> str:
+        """A value of float16 as float32, another as it is."""
         return self.add("Cast", value, to=TensorProto.FLOAT) if array.dtype == np.float16 else value
 
     def once(self, name: str, array: Array) -> str:
@@ -133,5 +128,5 @@ def stored(tensor: torch.Tensor) -> Array:
 
 
 def _place(tensor: torch.Tensor) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
-    """Where the numbers lie: the same for a parameter and for its entry in a state dict, another for a transposed one."""
+    """Where the numbers lie: the same for a parameter and its entry in a state dict, another for a transposed one."""
     return tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride())

@@ -12,7 +12,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, fields
-from typing import Any, ClassVar, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import numpy.typing as npt
@@ -94,7 +94,7 @@ class Bytes(Packed):
 
 @dataclass(frozen=True)
 class Nibbles(Packed):
-    """``scale_n * (q_nd - 8)``, ``q`` of 4 bits, two in a byte: ``int4 (N, D / 2)`` of uint8, ``scale (N, 1)`` of float16.
+    """``scale_n * (q_nd - 8)``, ``q`` of 4 bits, two a byte: ``int4 (N, D / 2)`` of uint8, ``scale (N, 1)`` of float16.
 
     A byte's low half is a number of the first ``D / 2`` columns, its high half the one ``D / 2`` columns on.
     """
@@ -141,7 +141,7 @@ class Nibbles(Packed):
 
 @dataclass(frozen=True)
 class Sums(Packed):
-    """``sum_k words_k[codes_nk]``: ``codes (N, K)`` of uint8, ``words (K, M, D)`` of float16 (``fenlei.quantizing``)."""
+    """``sum_k words_k[codes_nk]``: ``codes (N, K)`` of uint8, ``words (K, M, D)`` of float16."""
 
     codes: Array
     words: Array

@@ -12,6 +12,7 @@ import torch
 
 from fenlei import eliasfano, quantizing, training
 from fenlei.bundle import Bundle
+from fenlei.layers.codes import MOST_CODEWORDS
 from fenlei.layers.graph import stored
 from fenlei.layers.packing import Bytes, Nibbles, Packed
 from fenlei.models import Deep, restore
@@ -101,7 +102,9 @@ class Branches:
             ids = places.get(stream_of(name))
             shape = weight.shape if ids is None else (len(ids) + RESERVED, weight.shape[1])
             numbers += size_of(kind_for(name, rung, shape), shape)
-        lines = [f"{self.pipeline.vocab.tokens[place]}\t{self.pipeline.vocab.counts[place]}\n" for place in places["ids"]]
+        lines = [
+            f"{self.pipeline.vocab.tokens[place]}\t{self.pipeline.vocab.counts[place]}\n" for place in places["ids"]
+        ]
         hashes = (eliasfano.size(len(ids), bits_for(len(ids))) for name, ids in places.items() if name != "ids")
         return numbers + sum(len(line.encode()) for line in lines) + sum(hashes)
 
@@ -212,5 +215,5 @@ def size_of(kind: str, shape: tuple[int, ...]) -> int:
         return 2 * numbers
     if kind.startswith("parts"):
         width = int(kind.split()[-1])
-        return numbers // width + min(quantizing.MOST_CODEWORDS, numbers // width) * width * 2
+        return numbers // width + min(MOST_CODEWORDS, numbers // width) * width * 2
     return numbers // (1 if kind == "8 bits" else 2) + 2 * shape[0]

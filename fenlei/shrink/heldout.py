@@ -75,4 +75,5 @@ class HeldOut:
         lengths = np.diff(offsets)
         within = before[:-1] - np.repeat(before[offsets[:-1]], lengths)
         view = np.floor(within + ROUNDING).astype(np.int64)
-        return np.repeat(np.arange(len(lengths)), lengths) * (int(view.max(initial=0)) + 1) + view
+        owner = np.repeat(np.arange(len(lengths)), lengths)
+        return np.asarray(owner * (int(view.max(initial=0)) + 1) + view)

@@ -1,4 +1,4 @@
-"""The linear model made smaller: the n-grams that matter least go, weights become codes, hashes and idf get fewer bits."""
+"""The linear model made smaller: what matters least goes, weights become codes, hashes and idf get fewer bits."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fenlei import eliasfano, quantizing
+from fenlei.layers.codes import MOST_CODEWORDS
 from fenlei.layers.packing import Bytes, Packed
 from fenlei.ngrams import NgramTable
 from fenlei.shrink.heldout import HeldOut
@@ -70,7 +71,7 @@ class Ngrams:
         numbers = count + 1, 0
         if kind != "8 bits":
             codes = int(kind.split()[0])
-            numbers = (count + 1) * codes, codes * min(quantizing.MOST_CODEWORDS, count + 1) * classes * 2
+            numbers = (count + 1) * codes, codes * min(MOST_CODEWORDS, count + 1) * classes * 2
         else:
             numbers = (count + 1) * (classes + 2), 0
         return sum(numbers) + eliasfano.size(count, bits_for(count)) + count

@@ -9,7 +9,6 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 from fenlei import evidence
 from fenlei.blending import likelihood, shift, weigh
@@ -24,7 +23,7 @@ from fenlei.pipeline import Pipeline
 from fenlei.runtime import Predictor
 from fenlei.scoring import Held, assess
 from fenlei.shrink import branches, ngrams
-from fenlei.shrink.branches import LADDER, Branches, Rung
+from fenlei.shrink.branches import LADDER, Branches
 from fenlei.shrink.heldout import HeldOut
 from fenlei.shrink.ngrams import Ngrams
 
@@ -257,9 +256,7 @@ def scored(small: Bundle, full: Full, most: int) -> Bundle:
     shown = evidence.collect(held.texts, held.probabilities, held.truth, held.named(found), held.labels)
     if len(json.dumps(shown)) > WORDS_SHARE * most:
         shown = {name: [] for name in shown}
-    return replace(
-        small, scores=scores, golden=golden, decisions=found.to_json(), evidence=small.evidence | shown
-    )
+    return replace(small, scores=scores, golden=golden, decisions=found.to_json(), evidence=small.evidence | shown)
 
 
 def bare(bundle: Bundle) -> Bundle:
@@ -268,7 +265,7 @@ def bare(bundle: Bundle) -> Bundle:
     scores = {name: bundle.scores[name] for name in kept if name in bundle.scores}
     scores["shrunk"] = {"from_bytes": total(bundle), "from": quick(bundle.scores.get("dev") or {})}
     ledger = {name: value for name, value in bundle.ledger.items() if name != "entries"}
-    texts = dict.fromkeys(("mistakes", "examples", "suspects"), [])
+    texts: dict[str, Any] = {name: [] for name in ("mistakes", "examples", "suspects")}
     return replace(bundle, scores=scores, ledger=ledger, evidence=bundle.evidence | texts, report="")
 
 
