@@ -71,7 +71,7 @@ def facts(candidate: Candidate) -> dict[str, Any]:
 def lines(shrunk: Shrunk) -> Iterator[str]:
     """The table of size against quality, the chosen row marked."""
     yield f"{'kB':>10} {shrunk.measure:>9} {'n-grams':>9} {'weights':>9}  network"
-    for each in [*shrunk.candidates, shrunk.full]:
+    for each in [*shrunk.candidates, *([] if shrunk.candidates[-1].network == shrunk.full.network else [shrunk.full])]:
         mark = "  <- chosen" if each.chosen else ""
         yield (
             f"{each.bytes / 1e3:>10,.1f} {each.quality:>9.4f} {each.ngrams:>9,} {each.weights:>9}  {each.network}{mark}"

@@ -64,9 +64,7 @@ def run(arguments: argparse.Namespace) -> None:
     sides = divide(documents, ledger, arguments, recipe)
     several = kind_of(documents, arguments.labels) == "several"
     bundle = train_on(sides["train"], sides["dev"], recipe, ledger, arguments.quiet, several)
-    shrunk: dict[str, Any] = {}
-    if arguments.max_size is not None:
-        bundle, shrunk = smaller(bundle, sides["dev"] or sides["train"], arguments.max_size, say)
+    bundle, shrunk = within(bundle, sides["dev"] or sides["train"], arguments)
     if not arguments.no_report:
         add_report(bundle, Path(arguments.out).resolve().name)
     folder = bundle.save(arguments.out)
@@ -78,6 +76,16 @@ def run(arguments: argparse.Namespace) -> None:
     say_next(folder)
     if arguments.json:
         emit(result)
+
+
+def within(bundle: Bundle, dev: Sequence[Document], arguments: argparse.Namespace) -> tuple[Bundle, dict[str, Any]]:
+    """The bundle made as small as asked; where that cannot be, the whole one is saved, for it took long to train."""
+    if arguments.max_size is None:
+        return bundle, {}
+    try:
+        return smaller(bundle, dev, arguments.max_size, say)
+    except ValueError as error:
+        raise ValueError(f"{error}; the whole bundle was saved to {bundle.save(arguments.out)}") from error
 
 
 def train_on(

@@ -121,6 +121,8 @@ def _shrink(full: Full, most: int, say: Say) -> Shrunk:
     held = Held(full.dev.texts, full.predictor.predict_proba(full.dev.texts), full.dev.targets, bundle.labels)
     name = name_of_quality(full.dev.targets)
     before = Candidate(whole, quality(held.probabilities, held.targets), 0.0, "as it is", 0, "")
+    if whole <= most:
+        return Shrunk(bundle, [before._replace(chosen=True)], before, name)
     say(f"the full bundle: {whole / 1e6:,.2f} MB, {name} {before.quality:.4f} on {len(held.texts):,} held-out texts")
     spare = overhead(bundle)
     for _ in range(ATTEMPTS):
@@ -130,9 +132,9 @@ def _shrink(full: Full, most: int, say: Say) -> Shrunk:
         best = max(mixes, key=lambda mix: (mix.quality, -mix.loss))
         made, fitted = fit(full, best, most)
         if (size := total(made)) <= most:
-            lines = [candidate(mix, spare) for mix in mixes if mix is not best]
-            lines.append(candidate(fitted, size - fitted.nbytes)._replace(chosen=True))
-            return Shrunk(made, sorted(lines), before, name)
+            found = [candidate(mix, spare) for mix in mixes if mix is not best]
+            found.append(candidate(fitted, size - fitted.nbytes)._replace(chosen=True))
+            return Shrunk(made, sorted(found), before, name)
         spare += size - most
         say(f"{size:,} bytes are too many: once more with less")
     least = spare + smallest(full)
