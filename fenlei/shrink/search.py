@@ -33,7 +33,8 @@ Say = Callable[[str], None]
 RUNGS_TRIED = 4  # the largest networks that fit
 GOLDEN = 4
 WORDS_SHARE = 0.05  # of the limit: mistakes and examples for the report are kept if they take no more
-GRAPH = 12_000  # bytes of a graph without its numbers, roughly
+GRAPH = 4_000  # bytes of a graph without its numbers, roughly
+NETWORK = 16_000  # and of what a network adds to it and to the names of the weights
 ATTEMPTS = 4  # to meet the limit: how large a part gets is known when it has been written
 
 
@@ -133,7 +134,7 @@ def _shrink(full: Full, most: int, say: Say) -> Shrunk:
         made, fitted = fit(full, best, most)
         if (size := total(made)) <= most:
             found = [candidate(mix, spare) for mix in mixes if mix is not best]
-            found.append(candidate(fitted, size - fitted.nbytes)._replace(chosen=True))
+            found.append(candidate(fitted, spare)._replace(bytes=size, chosen=True))
             return Shrunk(made, sorted(found), before, name)
         spare += size - most
         say(f"{size:,} bytes are too many: once more with less")
@@ -161,13 +162,14 @@ def candidate(mix: Mix, spare: int) -> Candidate:
     """A line of the table."""
     network = "none" if mix.network is None else str(mix.network.rung)
     rows, kind = (0, "none") if mix.linear is None else (len(mix.linear.wide) - 1, mix.linear.kind)
+    spare += NETWORK if mix.network else 0
     return Candidate(mix.nbytes + spare, mix.quality, mix.loss, network, rows, kind)
 
 
 def attempts(full: Full, limit: int, say: Say) -> Iterator[Mix]:
     """Networks from large to small, each with as many n-grams as still fit, and each kind alone."""
     for network in [*smaller_networks(full, limit), None]:
-        left = limit - (network.nbytes if network else 0)
+        left = limit - (network.nbytes + NETWORK if network else 0)
         linears: list[ngrams.Smaller | None] = [None]
         if full.linear is not None:
             linears += [full.linear.smaller(kind, left, full.dev) for kind in ngrams.KINDS]
@@ -182,14 +184,14 @@ def attempts(full: Full, limit: int, say: Say) -> Iterator[Mix]:
 def smaller_networks(full: Full, limit: int) -> Iterator[branches.Smaller]:
     """The largest that fit."""
     if full.networks is not None:
-        fitting = [rung for rung in full.networks.rungs() if full.networks.size(rung) <= limit]
+        fitting = [rung for rung in full.networks.rungs() if full.networks.size(rung) + NETWORK <= limit]
         for rung in fitting[:RUNGS_TRIED]:
             yield full.networks.smaller(rung, full.dev)
 
 
 def smallest(full: Full) -> int:
     """Bytes of the least that can be made of either kind."""
-    sizes = [full.networks.size(LADDER[-1])] if full.networks is not None else []
+    sizes = [full.networks.size(LADDER[-1]) + NETWORK] if full.networks is not None else []
     if full.linear is not None:
         sizes.append(min(full.linear.size(kind, ngrams.FEWEST) for kind in ngrams.KINDS))
     return min(sizes)
