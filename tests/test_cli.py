@@ -159,6 +159,7 @@ def test_version_and_wrong_calls(run: Run) -> None:
         ("vocab", "D", "--max-size", "x"),
         ("train", "D", "--max-size", "5000"),
         ("shrink", "B", "--dev", "D"),
+        ("shrink", "B", "--dev", "D", "--max-size", "2MB", "--int8"),
         ("shrink", "B", "--dev", "D", "--max-size", "2XB"),
     ):
         result = run(*arguments)
@@ -825,6 +826,8 @@ def test_shrink_writes_beside_the_bundle_and_prints_what_it_tried(run: Run, save
     )
     assert [each["chosen"] for each in again["candidates"]].count(True) == 1
     assert again["full"]["bytes"] > again["max_bytes"] == 30_000
+    rounded = run("shrink", saved, "--int8", "--dev", data / "dev.tsv", "--out", small, "--json")
+    assert json.loads(rounded.out)["int8"]["agreement"] >= 0.99
     failed = run("shrink", saved, "--max-size", "1KB", "--dev", data / "dev.tsv")
     assert failed.status == 1
     assert re.fullmatch(r"(?s).*fenlei: 1,000 bytes are too few: the smallest .* is about \d+KB\n", failed.err)

@@ -11,11 +11,12 @@ import onnx
 import pytest
 
 from fenlei.bundle import Bundle
-from fenlei.layers.packing import find
+from fenlei.export import export
+from fenlei.layers.packing import Bytes, find
 from fenlei.linear import unfinished_fits
 from fenlei.models import restore
-from fenlei.runtime import Predictor
-from fenlei.shrink import Shrunk, shrink
+from fenlei.runtime import INT8_TOLERANCE, Predictor
+from fenlei.shrink import Shrunk, in_int8, shrink
 from fenlei.shrink.branches import LADDER, Branches, size_of
 from fenlei.shrink.heldout import HeldOut
 from fenlei.shrink.ngrams import KINDS, Ngrams
@@ -139,3 +140,39 @@ def test_idf_in_steps_comes_back_nearly() -> None:
 def test_a_rung_that_is_smaller_takes_fewer_bytes() -> None:
     sizes = [size_of(kind, (300, 128)) for kind in ("16 bits", "8 bits", "4 bits", "parts of 4", "parts of 8")]
     assert sizes == sorted(sizes, reverse=True)
+
+
+def test_lstm_layers_in_8_bits_answer_nearly_the_same(
+    bundle: Bundle, chinese: tuple[Labelled, Labelled], tmp_path: object
+) -> None:
+    made = in_int8(bundle, chinese[1].texts, chinese[1].sets)
+    exact, rounded = Predictor(bundle), Predictor(Bundle.load(made.bundle.save(f"{tmp_path}/B")))
+    texts = chinese[0].texts
+    before, after = exact.predict_proba(texts), rounded.predict_proba(texts)
+    assert 0 < np.abs(after - before).max() <= INT8_TOLERANCE
+    assert (after.argmax(1) == before.argmax(1)).mean() >= 0.99
+    facts = made.bundle.scores["int8"]
+    assert (made.difference, made.agreement) == (facts["largest_difference"], facts["agreement"])
+    kinds = {node.op_type for node in onnx.load_from_string(made.bundle.graph).graph.node}
+    assert "DynamicQuantizeLSTM" in kinds
+    assert "LSTM" not in kinds
+    assert rounded.verify() <= INT8_TOLERANCE
+
+
+def test_8_bits_are_refused_where_they_answer_otherwise_or_there_is_no_lstm(
+    bundle: Bundle, chinese: tuple[Labelled, Labelled], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def coarse(cls: type[Bytes], weight: np.ndarray) -> Bytes:
+        return Bytes(np.full(weight.shape, 127, np.int8), np.ones((len(weight), 1), np.float16))
+
+    loud = dataclasses.replace(bundle, weights=bundle.weights | {"scales": np.array([50, 0], np.float32)})
+    model = restore(loud, Predictor(loud).pipeline.stream_sizes())
+    loud = dataclasses.replace(loud, graph=export(model, Predictor(bundle).pipeline.stream_sizes()))
+    monkeypatch.setattr(Bytes, "pack", classmethod(coarse))
+    with pytest.raises(ValueError, match=r"answers held-out texts too differently: .* 0\.1 and 99% are the bounds"):
+        in_int8(loud, chinese[1].texts, chinese[1].sets)
+    monkeypatch.undo()
+    linear = shrink(bundle, chinese[1].texts, chinese[1].sets, 17_000).bundle
+    assert linear.model["branches"] == 0
+    with pytest.raises(ValueError, match="--int8 is for networks with LSTM layers, and this bundle has none"):
+        in_int8(linear, chinese[1].texts, chinese[1].sets)

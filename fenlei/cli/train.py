@@ -19,12 +19,11 @@ from fenlei.cli.arguments import (
     add_words,
     recipe_of,
     require,
-    size,
     whole,
 )
 from fenlei.cli.data import corrections, divide, kind_of, read_data
 from fenlei.cli.output import emit, say
-from fenlei.cli.shrink import smaller
+from fenlei.cli.shrink import add_small, smaller
 from fenlei.cli.test import dev_line, measure, scores_line
 
 if TYPE_CHECKING:
@@ -45,9 +44,7 @@ def add(verbs: Any) -> None:
     verb.add_argument("--tokenizer", metavar="NAME", help="chars, words, jieba, ... (default: by the texts' scripts)")
     verb.add_argument("--min-count", type=whole, metavar="N", help="a rarer token is unknown")
     verb.add_argument("--vocab-size", type=whole, metavar="N", help="tokens in the vocabulary at most")
-    verb.add_argument(
-        "--max-size", type=size, metavar="SIZE", help="of the bundle, such as 2MB: made so small at the end"
-    )
+    add_small(verb)
     add_words(verb)
     add_recipe(verb)
     verb.add_argument("--no-report", action="store_true", help="the bundle gets no report.html")
@@ -79,11 +76,11 @@ def run(arguments: argparse.Namespace) -> None:
 
 
 def within(bundle: Bundle, dev: Sequence[Document], arguments: argparse.Namespace) -> tuple[Bundle, dict[str, Any]]:
-    """The bundle made as small as asked; where that cannot be, the whole one is saved, for it took long to train."""
-    if arguments.max_size is None:
+    """The bundle made as small or fast as asked; where that cannot be, the whole one is saved: it took long to train."""
+    if arguments.max_size is None and not arguments.int8:
         return bundle, {}
     try:
-        return smaller(bundle, dev, arguments.max_size, say)
+        return smaller(bundle, dev, arguments, say)
     except ValueError as error:
         raise ValueError(f"{error}; the whole bundle was saved to {bundle.save(arguments.out)}") from error
 

@@ -11,7 +11,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from fenlei.layers.packing import Packed
+from fenlei.layers.packing import Bytes, Packed
 
 OPSET = 17
 IR_VERSION = 9
@@ -27,10 +27,14 @@ class Graph:
     """
 
     def __init__(
-        self, state: Mapping[str, torch.Tensor] | None = None, packed: Mapping[str, Packed] | None = None
+        self,
+        state: Mapping[str, torch.Tensor] | None = None,
+        packed: Mapping[str, Packed] | None = None,
+        int8: bool = False,
     ) -> None:
         self._names = {_place(tensor): name for name, tensor in (state or {}).items() if tensor.numel()}
         self._packed = packed or {}
+        self._int8 = int8
         self._held: set[str] = set()
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
@@ -58,6 +62,15 @@ class Graph:
         if name in self._packed:
             return self._packed[name].whole(self, name)
         return self._wide(self.once(name, array := stored(tensor)), array)
+
+    def bytes_of(self, tensor: torch.Tensor) -> tuple[str, str] | None:
+        """The whole numbers and the scales of a packed tensor, where the graph is to compute with them as they are."""
+        name = self._names.get(_place(tensor), "")
+        packed = self._packed.get(name)
+        if not (self._int8 and isinstance(packed, Bytes)):
+            return None
+        scale = self.add("Cast", self.once(f"{name}.scale", packed.scale), to=TensorProto.FLOAT)
+        return self.once(f"{name}.int8", packed.int8), scale
 
     def gather(self, table: torch.Tensor, rows: str) -> str:
         """Rows of a table ``(V, D)`` as float32; the table is stored in half the bytes if float16 holds it exactly."""
@@ -107,10 +120,15 @@ class Graph:
         """The finished, checked model: the answer ``(B, C)``, then what is shown beside it."""
         outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, ("B", "C")), *self._shown.values()]
         graph = helper.make_graph(self._nodes, "fenlei", list(self._inputs.values()), outputs, self._constants)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="fenlei")
+        opsets = [helper.make_opsetid(domain, number) for domain, number in self._opsets().items()]
+        model = helper.make_model(graph, opset_imports=opsets, producer_name="fenlei")
         model.ir_version = IR_VERSION
         onnx.checker.check_model(model, full_check=True)
         return bytes(model.SerializeToString(deterministic=True))
+
+    def _opsets(self) -> dict[str, int]:
+        """The versions of the operators' sets that the nodes are from."""
+        return {"": OPSET} | {node.domain: 1 for node in self._nodes if node.domain}
 
     def _name(self, stem: str) -> str:
         self._count += 1
