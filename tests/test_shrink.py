@@ -87,8 +87,7 @@ def test_what_cannot_be_shrunk_is_refused(bundle: Bundle, shrunk: Shrunk, chines
 
 @pytest.mark.parametrize("rung", [LADDER[0], LADDER[5], LADDER[-1]], ids=str)
 def test_networks_take_the_bytes_that_were_foretold(bundle: Bundle, held_out: HeldOut, rung: object) -> None:
-    networks = Branches.of(bundle, Predictor(bundle).pipeline)
-    assert networks is not None
+    networks = Branches.of(bundle, Predictor(bundle).pipeline, 1)
     small = networks.smaller(rung._replace(rows=9), held_out)  # type: ignore[attr-defined]
     road = small.pipeline
     hashes = sum(road.tables()[f"streams.{name}"].nbytes for name in road.streams)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import re
 import typing
 from collections.abc import Callable, Mapping
@@ -119,6 +120,14 @@ def size(text: str) -> int:
     )
 
 
+def at_least(text: str, least: float) -> float:
+    """A number from ``least`` on."""
+    with contextlib.suppress(ValueError):
+        if least <= (number := float(text)) < math.inf:
+            return number
+    raise argparse.ArgumentTypeError(f"expected a number from {least:g} on, got {text!r}")
+
+
 def share(text: str) -> float:
     """A number from 0 to 1."""
     with contextlib.suppress(ValueError):
@@ -140,7 +149,7 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
     from fenlei.models import ENCODERS, encoder_options
     from fenlei.recipe import Recipe, preset
 
-    named = ("model", "seed", "epochs", "tokenizer", "min_count", "user_words", "stop_words")
+    named = ("model", "seed", "epochs", "tokenizer", "min_count", "user_words", "stop_words", "device")
     changes = {name: value for name in named if (value := getattr(arguments, name, None)) is not None}
     if getattr(arguments, "vocab_size", None) is not None:
         changes["max_size"] = arguments.vocab_size

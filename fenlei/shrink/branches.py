@@ -64,10 +64,14 @@ class Smaller(NamedTuple):
     """Networks with fewer rows and bits: their road, the weights as stored, what they answer, and their bytes."""
 
     rung: Rung
+    count: int
     pipeline: Pipeline
     weights: dict[str, Array]
     logits: Floats
     nbytes: int
+
+    def __str__(self) -> str:
+        return (f"{self.count} networks: " if self.count > 1 else "") + str(self.rung)
 
 
 @dataclass(frozen=True)
@@ -76,17 +80,16 @@ class Branches:
 
     bundle: Bundle
     pipeline: Pipeline
+    count: int
     counts: Mapping[str, Ints]
     weights: Mapping[str, Floats]
 
     @classmethod
-    def of(cls, bundle: Bundle, pipeline: Pipeline) -> Branches | None:
-        """The networks of a bundle, if it has any."""
-        if not bundle.model["branches"]:
-            return None
+    def of(cls, bundle: Bundle, pipeline: Pipeline, count: int) -> Branches:
+        """The first so many networks of a bundle."""
         state = restore(bundle, pipeline.stream_sizes()).state_dict()
-        weights = {name: value.numpy() for name, value in state.items() if name.startswith("branches.")}
-        return cls(bundle, pipeline, usage(bundle, pipeline), weights)
+        weights = {name: value.numpy() for name, value in state.items() if number_of(name) < count}
+        return cls(bundle, pipeline, count, usage(bundle, pipeline), weights)
 
     def rungs(self) -> list[Rung]:
         """The ladder without rungs that come to the same, as small tables have few rows to lose."""
@@ -132,7 +135,7 @@ class Branches:
         pipeline = replace(self.pipeline, vocab=vocab, streams=streams)
         weights = dict(self._packed(rung, moved))
         logits = self._answers(pipeline, weights, moved, dev)
-        return Smaller(rung, pipeline, weights, logits, self.size(rung))
+        return Smaller(rung, self.count, pipeline, weights, logits, self.size(rung))
 
     def _packed(self, rung: Rung, kept: Mapping[str, Ints]) -> Iterator[tuple[str, Array]]:
         for name, weight in self.weights.items():
@@ -151,7 +154,8 @@ class Branches:
 
     def _answers(self, pipeline: Pipeline, weights: dict[str, Array], kept: Mapping[str, Ints], dev: HeldOut) -> Floats:
         """The mean of the networks' logits, ``(B, C)``."""
-        bundle = replace(self.bundle, weights=weights | plain(len(self.bundle.labels)), tables={})
+        weights = weights | plain(len(self.bundle.labels))
+        bundle = replace(self.bundle, weights=weights, tables={}, model=self.bundle.model | {"branches": self.count})
         model = restore(bundle, pipeline.stream_sizes())
         places = {}
         for name, counts in self.counts.items():
@@ -176,6 +180,12 @@ def usage(bundle: Bundle, pipeline: Pipeline) -> dict[str, Ints]:
             )
         found[name] = counts.astype(np.int64)
     return found
+
+
+def number_of(name: str) -> float:
+    """The number of the network that a weight is of, from 0 on; infinite for one of none."""
+    first, _, rest = name.partition(".")
+    return int(rest.partition(".")[0]) if first == "branches" else float("inf")
 
 
 def plain(classes: int) -> dict[str, Array]:

@@ -81,7 +81,7 @@ class Full:
 
     bundle: Bundle
     predictor: Predictor
-    networks: Branches | None
+    networks: list[Branches]
     linear: Ngrams | None
     dev: HeldOut
 
@@ -90,7 +90,8 @@ class Full:
         """Errors are those of ``HeldOut.read`` and ``branches.usage``."""
         predictor = Predictor(bundle)
         road = predictor.pipeline
-        networks = Branches.of(bundle, road)
+        count = bundle.model["branches"]
+        networks = [Branches.of(bundle, road, each) for each in sorted({count, min(1, count)} - {0})]
         dev = HeldOut.read(texts, labels, bundle.labels, predictor.several, road)
         linear = None
         if road.wide is not None:
@@ -160,16 +161,16 @@ def fit(full: Full, mix: Mix, most: int) -> tuple[Bundle, Mix]:
 
 def candidate(mix: Mix, spare: int) -> Candidate:
     """A line of the table."""
-    network = "none" if mix.network is None else str(mix.network.rung)
+    network = "none" if mix.network is None else str(mix.network)
     rows, kind = (0, "none") if mix.linear is None else (len(mix.linear.wide) - 1, mix.linear.kind)
-    spare += NETWORK if mix.network else 0
+    spare += NETWORK * mix.network.count if mix.network else 0
     return Candidate(mix.nbytes + spare, mix.quality, mix.loss, network, rows, kind)
 
 
 def attempts(full: Full, limit: int, say: Say) -> Iterator[Mix]:
     """Networks from large to small, each with as many n-grams as still fit, and each kind alone."""
     for network in [*smaller_networks(full, limit), None]:
-        left = limit - (network.nbytes + NETWORK if network else 0)
+        left = limit - (network.nbytes + NETWORK * network.count if network else 0)
         linears: list[ngrams.Smaller | None] = [None]
         if full.linear is not None:
             linears += [full.linear.smaller(kind, left, full.dev) for kind in ngrams.KINDS]
@@ -182,16 +183,17 @@ def attempts(full: Full, limit: int, say: Say) -> Iterator[Mix]:
 
 
 def smaller_networks(full: Full, limit: int) -> Iterator[branches.Smaller]:
-    """The largest that fit."""
-    if full.networks is not None:
-        fitting = [rung for rung in full.networks.rungs() if full.networks.size(rung) + NETWORK <= limit]
+    """The largest that fit: of all the networks together, and of the first alone."""
+    for networks in full.networks:
+        most = limit - NETWORK * networks.count
+        fitting = [rung for rung in networks.rungs() if networks.size(rung) <= most]
         for rung in fitting[:RUNGS_TRIED]:
-            yield full.networks.smaller(rung, full.dev)
+            yield networks.smaller(rung, full.dev)
 
 
 def smallest(full: Full) -> int:
     """Bytes of the least that can be made of either kind."""
-    sizes = [full.networks.size(LADDER[-1]) + NETWORK] if full.networks is not None else []
+    sizes = [networks.size(LADDER[-1]) + NETWORK for networks in full.networks if networks.count == 1]
     if full.linear is not None:
         sizes.append(min(full.linear.size(kind, ngrams.FEWEST) for kind in ngrams.KINDS))
     return min(sizes)
@@ -211,7 +213,7 @@ def mixed(network: branches.Smaller | None, linear: ngrams.Smaller | None, dev: 
 
 def described(mix: Mix) -> str:
     """For the person who waits."""
-    network = "no network" if mix.network is None else str(mix.network.rung)
+    network = "no network" if mix.network is None else str(mix.network)
     linear = "no n-grams" if mix.linear is None else f"{len(mix.linear.wide) - 1:,} n-grams in {mix.linear.kind}"
     return f"{mix.nbytes / 1e3:,.0f} kB of weights, {network}, {linear}: {mix.quality:.4f}"
 
@@ -225,8 +227,8 @@ def build(full: Full, mix: Mix, most: int) -> Bundle:
         assert full.linear is not None
         weights |= {f"wide.weight.{part}": array for part, array in mix.linear.weight.arrays().items()}
         weights["wide.bias"] = full.linear.bias
-    count = full.bundle.model["branches"] if mix.network else 0
-    packed = {"network": str(mix.network.rung) if mix.network else None, "ngrams": mix.linear and mix.linear.kind}
+    count = mix.network.count if mix.network else 0
+    packed = {"network": str(mix.network) if mix.network else None, "ngrams": mix.linear and mix.linear.kind}
     small = replace(
         bare(full.bundle),
         vocab=road.vocab.items(),
