@@ -64,14 +64,14 @@ class Smaller(NamedTuple):
     """Networks with fewer rows and bits: their road, the weights as stored, what they answer, and their bytes."""
 
     rung: Rung
-    count: int
+    networks: int
     pipeline: Pipeline
     weights: dict[str, Array]
     logits: Floats
     nbytes: int
 
     def __str__(self) -> str:
-        return (f"{self.count} networks: " if self.count > 1 else "") + str(self.rung)
+        return (f"{self.networks} networks: " if self.networks > 1 else "") + str(self.rung)
 
 
 @dataclass(frozen=True)

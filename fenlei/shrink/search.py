@@ -163,14 +163,14 @@ def candidate(mix: Mix, spare: int) -> Candidate:
     """A line of the table."""
     network = "none" if mix.network is None else str(mix.network)
     rows, kind = (0, "none") if mix.linear is None else (len(mix.linear.wide) - 1, mix.linear.kind)
-    spare += NETWORK * mix.network.count if mix.network else 0
+    spare += NETWORK * mix.network.networks if mix.network else 0
     return Candidate(mix.nbytes + spare, mix.quality, mix.loss, network, rows, kind)
 
 
 def attempts(full: Full, limit: int, say: Say) -> Iterator[Mix]:
     """Networks from large to small, each with as many n-grams as still fit, and each kind alone."""
     for network in [*smaller_networks(full, limit), None]:
-        left = limit - (network.nbytes + NETWORK * network.count if network else 0)
+        left = limit - (network.nbytes + NETWORK * network.networks if network else 0)
         linears: list[ngrams.Smaller | None] = [None]
         if full.linear is not None:
             linears += [full.linear.smaller(kind, left, full.dev) for kind in ngrams.KINDS]
@@ -227,7 +227,7 @@ def build(full: Full, mix: Mix, most: int) -> Bundle:
         assert full.linear is not None
         weights |= {f"wide.weight.{part}": array for part, array in mix.linear.weight.arrays().items()}
         weights["wide.bias"] = full.linear.bias
-    count = mix.network.count if mix.network else 0
+    count = mix.network.networks if mix.network else 0
     packed = {"network": str(mix.network) if mix.network else None, "ngrams": mix.linear and mix.linear.kind}
     small = replace(
         bare(full.bundle),
