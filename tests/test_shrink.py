@@ -13,6 +13,8 @@ import pytest
 from fenlei.bundle import Bundle
 from fenlei.export import export
 from fenlei.layers.packing import Bytes, find
+from fenlei.learn import Labelled as Labels
+from fenlei.learn import learn
 from fenlei.linear import unfinished_fits
 from fenlei.models import restore
 from fenlei.runtime import INT8_TOLERANCE, Predictor
@@ -27,6 +29,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable
 
     from fenlei.learn import Labelled
+    from fenlei.recipe import Recipe
 
 LIMIT = 34_000
 
@@ -175,3 +178,21 @@ def test_8_bits_are_refused_where_they_answer_otherwise_or_there_is_no_lstm(
     assert linear.model["branches"] == 0
     with pytest.raises(ValueError, match="--int8 is for networks with LSTM layers, and this bundle has none"):
         in_int8(linear, chinese[1].texts, chinese[1].sets)
+
+
+def test_several_labels_and_several_networks_are_made_small(chinese: tuple[Labelled, Labelled], tiny: Recipe) -> None:
+    sides = []
+    for side in chinese:
+        pairs = zip(side.texts, side.texts[1:], strict=False)
+        labels = [tuple(sorted({one, other})) for one, other in zip(side.labels, side.labels[1:], strict=False)]
+        sides.append(Labels([one + other for one, other in pairs], labels))
+    made = learn(*sides, tiny.change(branches=2), lambda event: None)
+    assert made.model["branches"] == 2
+    found = shrink(made, sides[1].texts, sides[1].sets, 62_000)
+    assert found.measure == "micro-F1"
+    assert any(each.network.startswith("2 networks: ") for each in found.candidates)
+    assert total(found.bundle) <= 62_000 < total(made)
+    predictor = Predictor(found.bundle)
+    assert predictor.several
+    assert predictor.verify() == 0.0
+    assert {len(answer) for answer in predictor.predict(sides[1].texts)} & {1, 2}
