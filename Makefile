@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check slow bench bench-networks bench-tutorial bench-explain bench-check bench-decisions bench-serve bench-size pictures screenshots clean
+.PHONY: demo test check slow bench bench-networks bench-tutorial bench-explain bench-check bench-decisions bench-serve bench-size bench-speed pictures screenshots clean
 
 .venv/demo.done: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -70,6 +70,10 @@ bench-serve: .venv/dev.done
 # How small a bundle can be made, and what that costs.
 bench-size: .venv/dev.done
 	$(BIN)/python benchmarks/sizes.py --data $(DATA)
+
+# Titles a second in training: ours, the loop people write, fastText, and the machine's limit.
+bench-speed: .venv/bench.done
+	$(BIN)/python benchmarks/speed.py --data $(DATA)
 
 pictures: .venv/dev.done
 	$(BIN)/python benchmarks/pictures.py
