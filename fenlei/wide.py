@@ -15,6 +15,7 @@ from fenlei.ngrams import Hashes, Ints, NgramTable
 from fenlei.streams import TokenBatch, Tokens
 
 Floats = npt.NDArray[np.float32]
+STEP = 1 / 16  # 255 of them reach the idf of one document in 16 million
 
 
 def _characters(batch: TokenBatch) -> Tokens:
@@ -102,7 +103,10 @@ class Wide:
 
     def tables(self) -> dict[str, npt.NDArray[Any]]:
         """The arrays by name."""
-        return {"wide.hashes": self.table.hashes, "wide.idf": self.idf}
+        return {
+            "wide.hashes": self.table.stored(),
+            "wide.idf": self.idf if self.table.bits == 64 else steps_of(self.idf),
+        }
 
     @classmethod
     def restore(cls, settings: Mapping[str, Any], tables: Mapping[str, npt.NDArray[Any]]) -> Wide:
@@ -111,7 +115,17 @@ class Wide:
         unknown = [name for name, _ in views if name not in VIEWS]
         if unknown:
             raise ValueError(f"unknown n-gram view {unknown[0]!r}; this fenlei has {', '.join(VIEWS)}")
-        return cls(views, NgramTable(tables["wide.hashes"]), tables["wide.idf"])
+        return cls(views, NgramTable.restore(tables["wide.hashes"]), idf_of(tables["wide.idf"]))
+
+
+def steps_of(idf: Floats) -> npt.NDArray[np.uint8]:
+    """Inverse document frequencies as bytes, in steps of ``STEP`` from 1 on: what a small table keeps of them."""
+    return np.clip(np.round((idf - 1) / STEP), 0, 255).astype(np.uint8)
+
+
+def idf_of(array: npt.NDArray[Any]) -> Floats:
+    """What ``steps_of`` came from, nearly, or the frequencies themselves."""
+    return (1 + STEP * array).astype(np.float32) if array.dtype == np.uint8 else array
 
 
 class Counts:

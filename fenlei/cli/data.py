@@ -45,9 +45,14 @@ def divide(documents: Sequence[Document], ledger: Ledger, arguments: argparse.Na
         correct_labels(sides, arguments.corrections, ledger)
     if arguments.dev:
         name_leaks(sides["train"], sides["dev"], ledger)
-    elif not sides["dev"] and recipe.dev_fraction and not crosses(sides["train"], recipe):
+    elif not sides["dev"] and recipe.dev_fraction and (chooses(arguments) or not crosses(sides["train"], recipe)):
         carve(sides, ledger, recipe)
     return sides
+
+
+def chooses(arguments: argparse.Namespace) -> bool:
+    """Whether held-out documents have to choose how the bundle is made small: then some must be held out."""
+    return getattr(arguments, "max_size", None) is not None or getattr(arguments, "int8", False)
 
 
 def crosses(train: Sequence[Document], recipe: Recipe) -> bool:

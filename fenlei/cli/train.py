@@ -27,6 +27,7 @@ from fenlei.cli.arguments import (
 )
 from fenlei.cli.data import corrections, crosses, divide, kind_of, read_data
 from fenlei.cli.output import emit, say
+from fenlei.cli.shrink import add_small, smaller
 from fenlei.cli.test import dev_line, measure, scores_line
 
 if TYPE_CHECKING:
@@ -47,7 +48,8 @@ def add(verbs: Any) -> None:
     verb.add_argument("--corrections", type=corrections, metavar="FILE", help="suspects.csv of fenlei check, filled in")
     verb.add_argument("--tokenizer", metavar="NAME", help="chars, words, jieba, ... (default: by the texts' scripts)")
     verb.add_argument("--min-count", type=whole, metavar="N", help="a rarer token is unknown")
-    verb.add_argument("--max-size", type=whole, metavar="N", help="tokens in the vocabulary at most")
+    verb.add_argument("--vocab-size", type=whole, metavar="N", help="tokens in the vocabulary at most")
+    add_small(verb)
     add_words(verb)
     add_recipe(verb)
     verb.add_argument(
@@ -80,18 +82,29 @@ def run(arguments: argparse.Namespace) -> None:
         sides = divide(documents, ledger, arguments, recipe)
         several = kind_of(documents, arguments.labels) == "several"
         bundle = train_on(sides["train"], sides["dev"], recipe, ledger, arguments.quiet, several, checkpoint)
+        bundle, shrunk = within(bundle, sides["dev"] or sides["train"], arguments)
         if not arguments.no_report:
             add_report(bundle, Path(arguments.out).resolve().name)
         folder = bundle.save(arguments.out)
         checkpoint.remove()
     say(f"dev: {dev_line(bundle.scores, recipe.model)}")
-    result: dict[str, Any] = {"bundle": str(folder), "scores": bundle.scores, "ledger": ledger.counts}
+    result: dict[str, Any] = {"bundle": str(folder), "scores": bundle.scores, "ledger": ledger.counts} | shrunk
     if sides["test"]:
         result["test"] = measure(bundle, sides["test"])
         say(f"test: {scores_line(result['test'])}")
     say_next(folder)
     if arguments.json:
         emit(result)
+
+
+def within(bundle: Bundle, dev: Sequence[Document], arguments: argparse.Namespace) -> tuple[Bundle, dict[str, Any]]:
+    """The bundle made as small or fast as asked; where that cannot be, it is saved whole: it took long to train."""
+    if arguments.max_size is None and not arguments.int8:
+        return bundle, {}
+    try:
+        return smaller(bundle, dev, arguments, say)
+    except ValueError as error:
+        raise ValueError(f"{error}; the whole bundle was saved to {bundle.save(arguments.out)}") from error
 
 
 def check_device(recipe: Recipe) -> None:
