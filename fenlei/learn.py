@@ -22,14 +22,16 @@ from fenlei.auto import decide
 from fenlei.beside import Beside, Check
 from fenlei.blending import shift, weigh
 from fenlei.bundle import Bundle
-from fenlei.counting import build_pipeline
+from fenlei.cache import Cache
+from fenlei.corpus.store import Column
 from fenlei.decisions import Decisions
 from fenlei.export import export
 from fenlei.layers.wide import WideTable
 from fenlei.linear import Linear
 from fenlei.models import Classifier, Deep, build
 from fenlei.objective import name_of_quality
-from fenlei.pipeline import Pipeline
+from fenlei.pipeline import Encoded, Pipeline
+from fenlei.preparing import Prepared, affordable, prepare, sample_for, taken
 from fenlei.recipe import Recipe
 from fenlei.runtime import Predictor
 from fenlei.scoring import hold, judge
@@ -54,9 +56,16 @@ class Labelled(NamedTuple):
         return bool(self.labels) and not isinstance(self.labels[0], str)
 
     @property
-    def sets(self) -> list[tuple[str, ...]]:
+    def sets(self) -> Sequence[tuple[str, ...]]:
         """The labels of each text."""
-        return [(found,) if isinstance(found, str) else found for found in self.labels]
+        if isinstance(self.labels, Column):
+            return Column([as_set(found) for found in self.labels.values], self.labels.codes)
+        return [as_set(found) for found in self.labels]
+
+
+def as_set(found: str | tuple[str, ...]) -> tuple[str, ...]:
+    """One label or several as several."""
+    return (found,) if isinstance(found, str) else found
 
 
 class Note(NamedTuple):
@@ -76,6 +85,7 @@ class Data:
     train: Examples
     dev: Examples
     tokens: int
+    linear: Examples  # what the linear model is fitted on
 
     @property
     def several(self) -> bool:
@@ -83,25 +93,35 @@ class Data:
         return self.train.targets.ndim == 2
 
 
-def learn(train: Labelled, dev: Labelled, recipe: Recipe, watch: Watch, ledger: dict[str, Any] | None = None) -> Bundle:
+def learn(
+    train: Labelled,
+    dev: Labelled,
+    recipe: Recipe,
+    watch: Watch,
+    ledger: dict[str, Any] | None = None,
+    cache: Cache | None = None,
+) -> Bundle:
     """Train a classifier as ``recipe`` says and return its bundle, not yet saved.
 
     ``dev`` decides: the best epoch, the linear model's cost, the weight of each branch. Ctrl-C during the epochs keeps
     the best one so far; before the first has ended there is nothing to keep, and ``KeyboardInterrupt`` goes on.
+    With a ``cache`` the same texts are counted and encoded only once, and their numbers need not fit in memory.
     """
     began = time.perf_counter()
     labels = classes_of(label for found in train.sets for label in found)
     dev = _known_only(dev, labels, watch)
     train = balance(train, recipe)
     recipe = decide(train.texts, recipe, lambda sentence: watch(Note(sentence)))
-    pipeline = build_pipeline(train.texts, recipe, len(labels))
+    recipe = afford(train.texts, recipe, len(labels), watch)
+    prepared = prepare(train.texts, dev.texts, recipe, len(labels), sample_for(train.texts, recipe), cache)
+    pipeline = prepared.pipeline
     watch(Note(f"vocabulary: {len(pipeline.vocab.tokens):,} tokens" + _sizes(pipeline)))
     if recipe.model and not pipeline.vocab.tokens:
         many = f"no token was seen {recipe.min_count} times: to the network all texts look the same"
         watch(Note(f"{many}; try --min-count 1"))
     if recipe.wide and pipeline.wide is None:
         watch(Note(f"no linear model: {len(labels):,} classes are more than {linear.MOST_CLASSES:,}"))
-    data = encode(train, dev, labels, pipeline)
+    data = encode(train, dev, labels, prepared)
     if data.train.encoded.shortened:
         watch(Note(f"{data.train.encoded.shortened:,} texts are longer than {recipe.max_length} tokens and were cut"))
     with training.deterministic(recipe), linear.unfinished_fits(), Beside(partial(fit_linear, data, pipeline)) as fit:
@@ -142,8 +162,11 @@ def _known_only(dev: Labelled, labels: list[str], watch: Watch) -> Labelled:
 def take(data: Labelled, places: list[int]) -> Labelled:
     """The documents at some places."""
     weights = None if data.weights is None else data.weights[places]
+    rows = np.array(places, np.int64)
+    if isinstance(data.labels, Column):
+        return Labelled(taken(data.texts, rows), data.labels.take(rows), weights)
     labels: Any = [data.labels[place] for place in places]
-    return Labelled([data.texts[place] for place in places], labels, weights)
+    return Labelled(taken(data.texts, rows), labels, weights)
 
 
 def balance(train: Labelled, recipe: Recipe) -> Labelled:
@@ -157,25 +180,40 @@ def balance(train: Labelled, recipe: Recipe) -> Labelled:
     return train._replace(weights=weights if train.weights is None else weights * train.weights)
 
 
+def afford(texts: Sequence[str], recipe: Recipe, classes: int, watch: Watch) -> Recipe:
+    """The recipe with the number of documents that the linear model is fitted on, where it cannot be all of them."""
+    if recipe.linear_documents is None and recipe.wide and classes <= linear.MOST_CLASSES:
+        recipe = recipe.change(linear_documents=affordable(texts, recipe))
+    if recipe.wide and recipe.linear_documents is not None and recipe.linear_documents < len(texts):
+        lot = f"{recipe.linear_documents:,} of {len(texts):,} documents, drawn by lot"
+        watch(Note(f"the linear model learns from {lot}: its fit is in memory; --set linear_documents=N takes others"))
+    return recipe
+
+
 def _sizes(pipeline: Pipeline) -> str:
     parts = [f", {len(table) - 1:,} {name.replace('_', ' ')}" for name, table in pipeline.streams.items()]
     return "".join(parts) + (f", {len(pipeline.wide) - 1:,} n-grams for the linear model" if pipeline.wide else "")
 
 
-def encode(train: Labelled, dev: Labelled, labels: list[str], pipeline: Pipeline) -> Data:
-    """Texts to ids, labels to class numbers."""
+def encode(train: Labelled, dev: Labelled, labels: list[str], prepared: Prepared) -> Data:
+    """Labels to class numbers, beside the texts as numbers."""
     number = {label: place for place, label in enumerate(labels)}
 
-    def examples(side: Labelled) -> Examples:
+    def examples(side: Labelled, encoded: Encoded) -> Examples:
         if not side.several:
-            targets = np.array([number[label] for (label,) in side.sets], np.int64)
+            targets = np.fromiter((number[label] for (label,) in side.sets), np.int64, len(side.labels))
         else:
             targets = np.zeros((len(side.labels), len(labels)), np.int8)
             for row, found in zip(targets, side.sets, strict=True):
                 row[[number[label] for label in found if label in number]] = 1
-        return Examples(pipeline.encode(side.texts), targets, side.weights)
+        return Examples(encoded, targets, side.weights)
 
-    return Data(labels, examples(train), examples(dev), len(pipeline.vocab.tokens))
+    learned, held = examples(train, prepared.train), examples(dev, prepared.dev)
+    fitted, rows = learned, prepared.sample
+    if rows is not None and prepared.sampled is not None:
+        weights = None if learned.weights is None else learned.weights[rows]
+        fitted = Examples(prepared.sampled, learned.targets[rows], weights)
+    return Data(labels, learned, held, len(prepared.pipeline.vocab.tokens), fitted)
 
 
 def fit_linear(data: Data, pipeline: Pipeline, check: Check) -> Linear | None:
@@ -183,13 +221,13 @@ def fit_linear(data: Data, pipeline: Pipeline, check: Check) -> Linear | None:
     if pipeline.wide is None:
         return None
     return linear.fit(
-        data.train.encoded,
-        data.train.targets,
+        data.linear.encoded,
+        data.linear.targets,
         data.dev.encoded,
         data.dev.targets,
         columns=len(pipeline.wide),
         classes=len(data.labels),
-        weights=data.train.weights,
+        weights=data.linear.weights,
         dev_weights=data.dev.weights,
         check=check,
     )

@@ -37,9 +37,13 @@ class Ragged(NamedTuple):
         """Length of each row, ``(B,)``."""
         return np.diff(self.offsets)
 
+    def lengths_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
+        """Length of each of some rows, in time that does not grow with the others."""
+        return np.asarray(self.offsets[rows + 1] - self.offsets[rows])
+
     def pad(self, rows: npt.NDArray[np.int64], multiple: int = 1) -> Array:
         """The named rows as one array ``(len(rows), longest)``, filled with zeros up to a multiple of columns."""
-        return self._fill(self.offsets[rows], self.lengths[rows], multiple)
+        return self._fill(self.offsets[rows], self.lengths_of(rows), multiple)
 
     def fold(self, rows: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], multiple: int = 1) -> Array:
         """The named rows, each in parts of ``lengths (len(rows), S)``: ``(len(rows), S, longest)``, zeros elsewhere."""
@@ -50,7 +54,10 @@ class Ragged(NamedTuple):
         step = np.arange(-(-int(lengths.max()) // multiple) * multiple)
         inside = step < lengths[..., None]
         place = np.where(inside, starts[..., None] + step, 0)
-        return np.where(inside, self.values[place], self.values.dtype.type(0))
+        values = self.values[place]
+        if values.dtype.kind == "u":  # ids in files are of the smallest type that holds them
+            values = values.astype(np.int64)
+        return np.where(inside, values, values.dtype.type(0))
 
     @classmethod
     def join(cls, parts: Sequence[Ragged]) -> Ragged:
@@ -91,7 +98,7 @@ class Encoded:
         Ids are ``(B, T)``, lengths ``(B,)``; cut into sentences ``(B, S, T)`` and ``(B, S)``, with length 0 for a
         sentence that is not there. ``T``, ``S`` and ``N`` are multiples of ``multiple``.
         """
-        lengths = self.lengths[rows] if self.sentences is None else self.sentences.pad(rows, multiple)
+        lengths = self.columns["ids"].lengths_of(rows) if self.sentences is None else self.sentences.pad(rows, multiple)
         arrays: Arrays = {
             name: column.pad(rows, multiple)
             if lengths.ndim == 1 or name in WIDE

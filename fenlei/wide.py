@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -59,11 +59,15 @@ class Wide:
         documents = 0
         for batch in batches:
             documents += len(batch.texts)
-            for number, (name, longest) in enumerate(views):
-                hashes, owners = _ngrams(batch, name, longest, number)
-                # one number a pair of document and n-gram, so that a single sort finds each pair once
-                _, once = np.unique(hashes ^ ngrams.mix(owners.astype(np.uint64)), return_index=True)
-                counts.add(hashes[once])
+            for hashes in document_ngrams(batch, views):
+                counts.add(hashes)
+        return cls.from_counts(counts, documents, views, min_count, max_size)
+
+    @classmethod
+    def from_counts(
+        cls, counts: Tally, documents: int, views: Sequence[tuple[str, int]], min_count: int, max_size: int
+    ) -> Wide:
+        """The same of ``document_ngrams`` counted elsewhere, in so many documents."""
         table, frequencies = ngrams.most_frequent(*counts.total(), min_count, max_size)
         return cls(tuple(views), table, (np.log((1 + documents) / (1 + frequencies)) + 1).astype(np.float32))
 
@@ -115,27 +119,63 @@ class Wide:
 
 
 class Tally:
-    """How often each hash was added, in memory that grows with the distinct ones."""
+    """How often each hash was added, in memory that grows with the distinct ones, up to a bound.
 
-    LIMIT = 1 << 24  # hashes held before they are counted
+    Past ``most`` distinct hashes the rarer half is forgotten: a hash seen again starts anew, so a count can be too
+    small by at most ``missed``, and nothing commoner than that is ever lost (as in the lossy counting of Manku and
+    Motwani 2002).
+    """
 
-    def __init__(self) -> None:
+    LIMIT = 1 << 21  # hashes held before they are counted
+    MOST = 1 << 24
+
+    def __init__(self, most: int = MOST) -> None:
+        self.most = most
         self._hashes, self._counts = np.zeros(0, np.uint64), np.zeros(0, np.int64)
-        self._waiting: list[Hashes] = []
+        self._waiting: list[tuple[Hashes, Ints]] = []
+        self._size = 0
+        self.missed = 0
 
-    def add(self, hashes: Hashes) -> None:
-        """Count each of ``hashes (N,)`` once more."""
-        self._waiting.append(hashes)
-        if sum(map(len, self._waiting)) > self.LIMIT:
+    def add(self, hashes: Hashes, counts: Ints | None = None) -> None:
+        """Count each of ``hashes (N,)`` once more, or so many times more as ``counts (N,)`` say."""
+        self._waiting.append((hashes, np.ones(len(hashes), np.int64) if counts is None else counts))
+        self._size += len(hashes)
+        if self._size > max(self.LIMIT, len(self._hashes) // 2):
             self.total()
 
     def total(self) -> tuple[Hashes, Ints]:
         """Distinct hashes, sorted, and their counts, both ``(V,)``."""
-        hashes, counts = np.unique(np.concatenate([*self._waiting, self._hashes[:0]]), return_counts=True)
-        both, place = np.unique(np.concatenate([self._hashes, hashes]), return_inverse=True)
-        sums = np.bincount(place, np.concatenate([self._counts, counts]), len(both))
-        self._hashes, self._counts, self._waiting = both, sums.astype(np.int64), []
+        if self._waiting:
+            waiting, counts = zip(*self._waiting, strict=True)
+            self._waiting, self._size = [], 0
+            self._hashes, self._counts = sums(
+                np.concatenate([self._hashes, *waiting]), np.concatenate([self._counts, *counts])
+            )
+            if len(self._hashes) > self.most:
+                self._forget()
         return self._hashes, self._counts
+
+    def _forget(self) -> None:
+        floor = int(np.partition(self._counts, -self.most // 2)[-self.most // 2])
+        kept = self._counts > floor
+        self._hashes, self._counts, self.missed = self._hashes[kept], self._counts[kept], self.missed + floor
+
+
+def sums(hashes: Hashes, counts: Ints) -> tuple[Hashes, Ints]:
+    """The distinct ones among ``hashes (N,)``, sorted, and the sum of the ``counts (N,)`` of each."""
+    order = np.argsort(hashes, kind="stable")
+    hashes, counts = hashes[order], counts[order]
+    starts = np.flatnonzero(np.concatenate([np.ones(min(1, len(hashes)), bool), hashes[1:] != hashes[:-1]]))
+    return hashes[starts], np.add.reduceat(counts, starts) if len(starts) else counts
+
+
+def document_ngrams(batch: TokenBatch, views: Sequence[tuple[str, int]]) -> Iterator[Hashes]:
+    """Of each view every n-gram once a document that it stands in, in no order."""
+    for number, (name, longest) in enumerate(views):
+        hashes, owners = _ngrams(batch, name, longest, number)
+        # one number a pair of document and n-gram, so that a single sort finds each pair once
+        _, once = np.unique(hashes ^ ngrams.mix(owners.astype(np.uint64)), return_index=True)
+        yield hashes[once]
 
 
 def _ngrams(batch: TokenBatch, view: str, longest: int, salt: int) -> tuple[Hashes, Ints]:

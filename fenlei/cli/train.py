@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
 import shlex
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from fenlei.cli.test import dev_line, measure, scores_line
 
 if TYPE_CHECKING:
     from fenlei.bundle import Bundle
+    from fenlei.cache import Cache
     from fenlei.corpus import Document, Ledger
     from fenlei.learn import Labelled
     from fenlei.recipe import Recipe
@@ -36,6 +38,7 @@ def add(verbs: Any) -> None:
     add_words(verb)
     add_recipe(verb)
     verb.add_argument("--no-report", action="store_true", help="the bundle gets no report.html")
+    verb.add_argument("--no-cache", action="store_true", help="read and encode again, and keep nothing for another run")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -45,10 +48,11 @@ def run(arguments: argparse.Namespace) -> None:
     require("torch", "onnx", "sklearn")
     recipe = recipe_of(arguments)
     bundles.check_target(arguments.out)
-    documents, ledger = read_data(arguments.data, arguments.encoding, arguments.labels)
-    sides = divide(documents, ledger, arguments, recipe)
-    several = kind_of(documents, arguments.labels) == "several"
-    bundle = train_on(sides["train"], sides["dev"], recipe, ledger, arguments.quiet, several)
+    with opened(arguments.no_cache) as cache:
+        documents, ledger = read_data(arguments.data, arguments.encoding, arguments.labels, cache)
+        sides = divide(documents, ledger, arguments, recipe, cache)
+        several = kind_of(documents, arguments.labels) == "several"
+        bundle = train_on(sides["train"], sides["dev"], recipe, ledger, arguments.quiet, several, cache)
     if not arguments.no_report:
         add_report(bundle, Path(arguments.out).resolve().name)
     folder = bundle.save(arguments.out)
@@ -62,6 +66,21 @@ def run(arguments: argparse.Namespace) -> None:
         emit(result)
 
 
+@contextlib.contextmanager
+def opened(without: bool) -> Iterator[Cache]:
+    """The user's cache; working space that is gone afterwards ``without`` one, or where it cannot be had."""
+    from fenlei.cache import Cache
+
+    with contextlib.ExitStack() as stack:
+        cache: Cache | None = None
+        if not without:
+            try:
+                cache = stack.enter_context(Cache())
+            except (OSError, RuntimeError) as error:
+                say(f"nothing is kept for another run: {error}")
+        yield cache or stack.enter_context(Cache.temporary())
+
+
 def train_on(
     train: Sequence[Document],
     dev: Sequence[Document],
@@ -69,6 +88,7 @@ def train_on(
     ledger: Ledger,
     quiet: bool,
     several: bool = False,
+    cache: Cache | None = None,
 ) -> Bundle:
     """A trained bundle, not yet saved; progress goes to standard error."""
     from fenlei.learn import learn
@@ -82,7 +102,7 @@ def train_on(
         with Progress(sys.stderr, quiet=quiet) as progress:
             found = json.loads(ledger.to_json())
             learned, judged = labelled(train, several), labelled(dev or train, several)
-            return learn(learned, judged, recipe, progress.show, found)
+            return learn(learned, judged, recipe, progress.show, found, cache)
     except KeyboardInterrupt:
         raise KeyboardInterrupt("nothing was written") from None
 
@@ -102,8 +122,12 @@ def add_report(bundle: Bundle, name: str) -> None:
 
 def labelled(documents: Sequence[Document], several: bool) -> Labelled:
     """Columns for ``learn``: one label a text, or several."""
+    from fenlei.corpus.store import Column, Store
     from fenlei.learn import Labelled
 
+    if isinstance(documents, Store):
+        sets = documents.label_sets
+        return Labelled(documents.texts, sets if several else Column([found[0] for found in sets.values], sets.codes))
     texts = [document.text for document in documents]
     if several:
         return Labelled(texts, [document.labels for document in documents])
