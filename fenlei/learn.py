@@ -115,6 +115,8 @@ def learn(
     recipe = afford(train.texts, recipe, len(labels), watch)
     prepared = prepare(train.texts, dev.texts, recipe, len(labels), sample_for(train.texts, recipe), cache)
     pipeline = prepared.pipeline
+    if prepared.found:
+        watch(Note("counted and encoded before: the numbers are in the cache"))
     watch(Note(f"vocabulary: {len(pipeline.vocab.tokens):,} tokens" + _sizes(pipeline)))
     if recipe.model and not pipeline.vocab.tokens:
         many = f"no token was seen {recipe.min_count} times: to the network all texts look the same"

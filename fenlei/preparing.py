@@ -52,6 +52,7 @@ class Prepared(NamedTuple):
     dev: Encoded
     sample: npt.NDArray[np.int64] | None = None
     sampled: Encoded | None = None
+    found: bool = False  # in the cache
 
 
 def prepare(
@@ -70,7 +71,7 @@ def prepare(
     """
     name = name_of(train, dev, recipe, classes, sample) if cache is not None else ""
     if cache is not None and (entry := cache.find(name)):
-        return _load(entry, sample)
+        return _load(entry, sample)._replace(found=True)
     pipeline = build_pipeline(train, recipe, classes, None if sample is None else taken(train, sample), processes)
     if cache is not None:
         draft = cache.draft(name)
