@@ -171,10 +171,15 @@ class Cache:
         ):
             yield own
 
+    @property
+    def keeps(self) -> bool:
+        """Whether another process can find what this one made."""
+        return self.limit > 0
+
     def find(self, name: str) -> Entry | None:
         """The entry of that key, if it is there and sound."""
         folder = self.folder / name
-        if not self.limit or not _KEY.fullmatch(name) or not folder.is_dir():
+        if not self.keeps or not _KEY.fullmatch(name) or not folder.is_dir():
             return None
         try:
             manifest = _checked(folder, name)
@@ -199,7 +204,7 @@ class Cache:
         manifest = draft.finish()
         entry = Entry(draft.folder, manifest)
         size = _size(draft.folder)
-        if self.limit and size <= self.limit:
+        if self.keeps and size <= self.limit:
             target = self.folder / draft.name
             try:
                 draft.folder.rename(target)

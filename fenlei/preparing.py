@@ -37,6 +37,7 @@ PROGRAM = (
 LARGE = 100_000_000  # characters of training texts: past this not all are for the linear model
 SAMPLE = 2000  # texts looked at to tell characters from bytes
 BYTES = 48  # of an n-gram of a text while the linear model is fitted: scikit-learn and liblinear copy the matrix
+BESIDE = 2**30  # for torch, the network and its optimizer, and the pages of mapped files
 LEAST = 1000  # texts for the linear model
 
 
@@ -69,6 +70,8 @@ def prepare(
     ``sample`` are the places of the training texts that the linear model is fitted on, None for all. Where there are
     many texts and a cache, the arrays are in its files: the result is the same, its memory is not.
     """
+    if cache is not None and not (cache.keeps or is_large(train)):
+        cache = None
     name = name_of(train, dev, recipe, classes, sample) if cache is not None else ""
     if cache is not None and (entry := cache.find(name)):
         return _load(entry, sample)._replace(found=True)
@@ -77,10 +80,10 @@ def prepare(
         draft = cache.draft(name)
         try:
             return _file(pipeline, train, dev, sample, cache, draft, processes)
-        except BaseException as error:
-            cache.discard(draft)
-            if not isinstance(error, OSError) or is_large(train):
+        except OSError:  # the disk is full
+            if is_large(train):
                 raise
+            cache.discard(draft)
     return _in_memory(pipeline, train, dev, sample, processes)
 
 
@@ -155,7 +158,7 @@ def sample_for(texts: Sequence[str], recipe: Recipe) -> npt.NDArray[np.int64] | 
 
 
 def affordable(texts: Sequence[str], recipe: Recipe) -> int | None:
-    """How many texts the linear model can be fitted on in a quarter of this machine's memory; None for all.
+    """How many texts the linear model can be fitted on in a third of the memory left beside the network; None for all.
 
     Texts of up to a hundred million characters are not counted: all are taken.
     """
@@ -163,7 +166,8 @@ def affordable(texts: Sequence[str], recipe: Recipe) -> int | None:
     if size <= LARGE:
         return None
     longest = sum(longest for _, longest in recipe.views or ())  # n-grams a character has at most
-    return max(LEAST, int(memory.limit() / 4 / (BYTES * max(1, longest)) * len(texts) / size))
+    room = max(memory.limit() - BESIDE, 0) / 3
+    return max(LEAST, int(room / (BYTES * max(1, longest)) * len(texts) / size))
 
 
 def is_large(texts: Sequence[str]) -> bool:

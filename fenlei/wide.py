@@ -148,12 +148,20 @@ class Tally:
         if self._waiting:
             waiting, counts = zip(*self._waiting, strict=True)
             self._waiting, self._size = [], 0
-            self._hashes, self._counts = sums(
-                np.concatenate([self._hashes, *waiting]), np.concatenate([self._counts, *counts])
-            )
+            self._merge(*sums(np.concatenate(waiting), np.concatenate(counts)))
             if len(self._hashes) > self.most:
                 self._forget()
         return self._hashes, self._counts
+
+    def _merge(self, hashes: Hashes, counts: Ints) -> None:
+        """Add the counts of distinct ``hashes (N,)``, sorted, in one pass and one copy of what is known."""
+        place = np.searchsorted(self._hashes, hashes)
+        known = place < len(self._hashes)
+        known[known] = self._hashes[place[known]] == hashes[known]
+        summed = self._counts.copy()
+        summed[place[known]] += counts[known]
+        self._counts = np.insert(summed, place[~known], counts[~known])
+        self._hashes = np.insert(self._hashes, place[~known], hashes[~known])
 
     def _forget(self) -> None:
         floor = int(np.partition(self._counts, -self.most // 2)[-self.most // 2])

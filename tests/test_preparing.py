@@ -136,6 +136,22 @@ def test_a_full_disk_costs_the_cache_only(chinese: Sets, tmp_path: Path, monkeyp
         monkeypatch.setattr(preparing, "LARGE", 100)
         with pytest.raises(OSError, match="No space left"):
             prepare(train, dev, recipe, 3, None, cache)
+    assert not list(tmp_path.iterdir())
+
+
+def test_without_a_cache_only_large_corpora_are_in_files(chinese: Sets, monkeypatch: pytest.MonkeyPatch) -> None:
+    train, dev = (list(side.texts) for side in chinese)
+    recipe = open_recipe(train)
+    expected = prepare(train, dev, recipe, 3)
+    with Cache.temporary() as cache:
+        assert_same(expected, prepare(train, dev, recipe, 3, None, cache))
+        assert not list(cache.folder.iterdir())
+        monkeypatch.setattr(preparing, "LARGE", 100)
+        found = prepare(train, dev, recipe, 3, None, cache)
+        assert_same(expected, found)
+        assert not found.found
+        assert found.train.columns["ids"].values.dtype == np.uint8
+        assert len(list(cache.folder.iterdir())) == 1
 
 
 def test_no_texts_are_refused(chinese: Sets, tmp_path: Path) -> None:
@@ -151,7 +167,7 @@ def test_of_many_texts_the_linear_model_gets_what_memory_holds(monkeypatch: pyte
     recipe = Recipe(views=(("chars", 3), ("jieba", 2)))
     assert affordable(texts, recipe) is None
     monkeypatch.setattr(preparing, "LARGE", 1000)
-    monkeypatch.setattr(memory, "limit", lambda: 4 * 48 * 5 * 100 * 2000)
+    monkeypatch.setattr(memory, "limit", lambda: preparing.BESIDE + 3 * 48 * 5 * 100 * 2000)
     assert affordable(texts, recipe) == 2000
     monkeypatch.setattr(memory, "limit", lambda: 1)
     assert affordable(texts, recipe) == preparing.LEAST

@@ -56,6 +56,9 @@ def read(
     except BaseException:
         cache.discard(draft)
         raise
+    if not cache.keeps and not isinstance(documents, Store):
+        cache.discard(draft)
+        return documents, ledger
     try:
         save(documents if isinstance(documents, Store) else Store.over(draft, write(documents, draft)), ledger, draft)
         cache.keep(draft)
