@@ -6,6 +6,7 @@ import json
 import random
 from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -182,6 +183,27 @@ def test_another_content_name_or_setting_is_read_again(tmp_path: Path, cache: Ca
     assert corpus.read(path.rename(tmp_path / "b.tsv"), cache=cache)[0][0].source == "b.tsv:1"
     assert corpus.read(tmp_path / "b.tsv", cache=cache, labels="one")[0][0].source == "b.tsv:1"
     assert len(list(cache.folder.iterdir())) == 4
+
+
+def test_a_file_that_changes_while_it_is_read_is_not_kept(
+    tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "a.tsv"
+    path.write_text("a\tone text\nb\tother text\n" * 3)
+    real = reading.audit
+
+    def change(*arguments: Any) -> None:
+        path.write_text("a\tnew text\nb\tother text\n" * 4)
+        real(*arguments)
+
+    for limit in (10**6, 10):
+        monkeypatch.setattr(reading, "LARGE", limit)
+        with monkeypatch.context() as patch:
+            patch.setattr(reading, "audit", change)
+            assert corpus.read(path, cache=cache)[0][0].text == "one text"
+        path.write_text("a\tone text\nb\tother text\n" * 3)
+        assert not [each for each in cache.folder.iterdir() if each.name.startswith("corpus-")]
+        assert len(corpus.read(path)[0]) == 6
 
 
 def test_a_full_disk_costs_the_cache_only(tmp_path: Path, cache: Cache, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -47,6 +47,7 @@ def read(
     encoding = known(encoding) if encoding else None
     if cache is None:
         return _read(root, encoding, labels, None)
+    stamps = _stamps(root)
     name = key("corpus", _content(root), encoding, labels, VERSIONS, program(Path(__file__).parent))
     if entry := cache.find(name):
         return load(entry)
@@ -56,12 +57,13 @@ def read(
     except BaseException:
         cache.discard(draft)
         raise
-    if not cache.keeps and not isinstance(documents, Store):
-        cache.discard(draft)
+    if not isinstance(documents, Store) and not (cache.keeps and stamps == _stamps(root)):
+        cache.discard(draft)  # nobody would find it; or a file was changed while it was read
         return documents, ledger
     try:
         save(documents if isinstance(documents, Store) else Store.over(draft, write(documents, draft)), ledger, draft)
-        cache.keep(draft)
+        if stamps == _stamps(root):
+            cache.keep(draft)
     except OSError:  # the disk is full: a cache is worth less than the run
         cache.discard(draft)
     return documents, ledger
@@ -108,9 +110,19 @@ def _drained(held: list[Document], rest: Iterator[Document]) -> Iterator[Documen
 
 def _content(root: Path) -> list[list[str]]:
     """Name and SHA-256 of every file that reading can see, and the names of folders, sorted."""
-    paths = list(_within(root, set())) if root.is_dir() else [root, *_name_files(root)]
-    named = {os.fsencode(path.relative_to(root.parent)).hex(): path for path in paths}
+    named = {os.fsencode(path.relative_to(root.parent)).hex(): path for path in _seen(root)}
     return [[name, _check(named[name])] for name in sorted(named)]
+
+
+def _stamps(root: Path) -> list[tuple[str, int, int]]:
+    """Path, size and time of last change of the same files: what differs where one was changed in the meantime."""
+    found = [(str(path), path.stat()) for path in _seen(root) if path.exists()]
+    return sorted((path, about.st_size, about.st_mtime_ns) for path, about in found)
+
+
+def _seen(root: Path) -> list[Path]:
+    """The files and folders that reading can see."""
+    return list(_within(root, set())) if root.is_dir() else [root, *_name_files(root)]
 
 
 def _within(folder: Path, above: set[Path]) -> Iterator[Path]:
