@@ -31,6 +31,8 @@ VIEWS_OF = {
 HAN = re.compile("[\u4e00-\u9fff]")
 HAN_SHARE = 0.1  # of the characters: under this jieba's dictionary has nothing to find
 SAMPLE = 2000  # texts looked at
+FEWEST = 60  # texts that are divided into parts
+NETWORKS = ((300_000, 5), (1_500_000, 3))  # up to so many tokens, so many networks
 
 
 def decide(texts: Sequence[str], recipe: Recipe, say: Say) -> Recipe:
@@ -45,6 +47,10 @@ def decide(texts: Sequence[str], recipe: Recipe, say: Say) -> Recipe:
         recipe = recipe.change(epochs=epochs_for(len(texts)))
     if recipe.batch_size is None:
         recipe = recipe.change(batch_size=batch_size_for(len(texts)))
+    if recipe.branches is None:
+        recipe = recipe.change(branches=networks_for(texts, recipe))
+        if recipe.branches != 1:
+            say(f"{recipe.branches} networks that answer together: the texts are few enough to train so many")
     return recipe
 
 
@@ -92,3 +98,24 @@ def batch_size_for(documents: int) -> int:
 def epochs_for(documents: int) -> int:
     """At most so many epochs, early stop aside: 4 for 180,000 documents, more for fewer; a power found on dev sets."""
     return int(np.clip(round(4 * (180_000 / max(1, documents)) ** 0.35), 4, 30))
+
+
+def networks_for(texts: Sequence[str], recipe: Recipe) -> int:
+    """How many networks, by the tokens that an epoch of one reads: as many as a few minutes are enough for.
+
+    Of few texts another network learns something else (Hansen and Salamon 1990); with none held out each learns from
+    all parts of the texts but one. Under ``FEWEST`` texts the parts would be too small.
+    """
+    if recipe.branches is not None:
+        return recipe.branches
+    if recipe.model is None or len(texts) < FEWEST:
+        return 1
+    sample = texts[:: max(1, len(texts) // SAMPLE)]
+    a_token = 1 if recipe.tokenizer == "chars" or (recipe.tokenizer == "auto" and choose(sample)[0] == "chars") else 5
+    total = len(texts) * float(np.mean([min(len(text) / a_token, recipe.max_length) for text in sample]))
+    return next((networks for most, networks in NETWORKS if total <= most), 1)
+
+
+def crosses(texts: Sequence[str], recipe: Recipe) -> bool:
+    """Whether no document need be held out, as several networks judge each what they have not learned from."""
+    return bool(recipe.dev_fraction) and not recipe.teachers and networks_for(texts, recipe) > 1

@@ -17,13 +17,14 @@ from sklearn.utils import check_consistent_length, check_random_state, column_or
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
+from fenlei.auto import crosses
 from fenlei.corpus import Document, Ledger, split_dev
 from fenlei.decisions import Rule
-from fenlei.learn import Labelled, Note, learn, take
+from fenlei.learn import Labelled, learn, take
 from fenlei.recipe import Recipe
 from fenlei.recipe import preset as preset_recipe
 from fenlei.runtime import Predictor, checked
-from fenlei.training import Epoch, Report, Step
+from fenlei.training import Epoch, Note, Report, Step
 
 Array = npt.NDArray[Any]
 Floats = npt.NDArray[np.float32]
@@ -271,8 +272,13 @@ def check_weights(sample_weight: Sequence[float], count: int) -> tuple[npt.NDArr
     return kept, (weights[kept] / weights[kept].mean()).astype(np.float32)
 
 
-def hold_out(data: Labelled, recipe: Recipe, ledger: Ledger) -> tuple[Labelled, Labelled]:
-    """(train, dev): a share of each class goes to dev; both are all of ``data`` where dev would be of one class."""
+def hold_out(data: Labelled, recipe: Recipe, ledger: Ledger) -> tuple[Labelled, Labelled | None]:
+    """(train, dev): a share of each class goes to dev; both are all of ``data`` where dev would be of one class.
+
+    There is no dev where several networks judge each text by those that did not learn from it.
+    """
+    if crosses(data.texts, recipe):
+        return data, None
     sets = data.sets
     pairs = zip(data.texts, sets, strict=True)
     documents = [Document(text, next(iter(found), ""), "", "", found[1:]) for text, found in pairs]

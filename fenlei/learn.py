@@ -6,36 +6,39 @@ import platform
 import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
-from functools import partial
+from dataclasses import replace
+from functools import cache, partial
+from hashlib import sha256
 from importlib.metadata import version
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 import torch
-from scipy.special import expit, softmax
 
 import fenlei
-from fenlei import linear, pretraining, quantizing, training
+from fenlei import linear, preparing, ranks, training
 from fenlei.auto import decide
 from fenlei.beside import Beside, Check
-from fenlei.blending import shift, weigh
+from fenlei.branches import train_branches
 from fenlei.bundle import Bundle
 from fenlei.cache import Cache
+from fenlei.checkpoint import Checkpoint
 from fenlei.corpus.store import Column
 from fenlei.decisions import Decisions
+from fenlei.distilling import teach
 from fenlei.export import export
-from fenlei.layers.wide import WideTable
+from fenlei.folds import Data, crossed, fold_numbers, held_out
+from fenlei.joining import Joined, join
 from fenlei.linear import Linear
-from fenlei.models import Classifier, Deep, build
+from fenlei.models import Classifier, Deep
 from fenlei.objective import name_of_quality
 from fenlei.pipeline import Encoded, Pipeline
-from fenlei.preparing import Prepared, affordable, prepare, sample_for, taken
+from fenlei.preparing import Prepared, affordable, sample_for, taken
 from fenlei.recipe import Recipe
 from fenlei.runtime import Predictor
-from fenlei.scoring import hold, judge
-from fenlei.training import Epoch, Examples, Report, Step
+from fenlei.scoring import Rival, hold, judge
+from fenlei.training import Epoch, Examples, Note, Watch
 
 GOLDEN = 8  # dev documents that the bundle carries with their probabilities
 
@@ -68,52 +71,67 @@ def as_set(found: str | tuple[str, ...]) -> tuple[str, ...]:
     return (found,) if isinstance(found, str) else found
 
 
-class Note(NamedTuple):
-    """A decision or a finding, one sentence for the person who waits."""
-
-    sentence: str
-
-
-Watch = Callable[[Note | Step | Report | Epoch], None]
-
-
-@dataclass(frozen=True)
-class Data:
-    """Both sides as numbers."""
-
-    labels: list[str]
-    train: Examples
-    dev: Examples
-    tokens: int
-    linear: Examples  # what the linear model is fitted on
-
-    @property
-    def several(self) -> bool:
-        """Whether a text can have several labels."""
-        return self.train.targets.ndim == 2
-
-
 def learn(
     train: Labelled,
-    dev: Labelled,
+    dev: Labelled | None,
     recipe: Recipe,
     watch: Watch,
     ledger: dict[str, Any] | None = None,
-    cache: Cache | None = None,
+    checkpoint: Checkpoint | None = None,
+    store: Cache | None = None,
 ) -> Bundle:
     """Train a classifier as ``recipe`` says and return its bundle, not yet saved.
 
-    ``dev`` decides: the best epoch, the linear model's cost, the weight of each branch. Ctrl-C during the epochs keeps
-    the best one so far; before the first has ended there is nothing to keep, and ``KeyboardInterrupt`` goes on.
-    With a ``cache`` the same texts are counted and encoded only once, and their numbers need not fit in memory.
+    ``dev`` decides: the best epoch, the linear model's cost, the weight of each branch. Without it the documents are
+    divided into as many parts as there are networks: each network learns from all parts but one, which judges it, and
+    all of them answer together (cross-fitting; Krogh and Vedelsby 1995). Ctrl-C during the epochs keeps the best one so
+    far; before the first has ended there is nothing to keep, and ``KeyboardInterrupt`` goes on.
+
+    ``checkpoint`` is written meanwhile and, where it was told to resume, gone on from. Under torchrun this is for the
+    leading process; the others ``help_learn``. With a ``store`` the same texts are counted and encoded only once, and
+    their numbers need not fit in memory.
     """
     began = time.perf_counter()
+    if dev is None and recipe.teachers:
+        raise ValueError("teachers need held-out documents: give some, or set teachers=0")
+    dev, data, pipeline, recipe = prepare(train, dev, recipe, watch, store)
+    with training.deterministic(recipe), linear.unfinished_fits(), Beside(partial(fit_linear, data, pipeline)) as fit:
+        fitted = cache(partial(wait_for, fit, recipe.model is not None, name_of_quality(data.dev.targets), watch))
+        branches, histories = train_together(data, pipeline, recipe, watch, checkpoint or Checkpoint(), fitted)
+        baseline = fitted()
+        if baseline is not None and recipe.teachers:
+            baseline = replace(baseline, held=baseline.scores(data.dev.encoded))
+        joined = join(branches, data, recipe, baseline, watch)
+        if joined.model.wide is None:
+            pipeline = replace(pipeline, wide=None)
+        bundle = assemble(joined.model, pipeline, recipe, data.labels, ledger or {})
+        score(bundle, dev, data, joined, baseline, recipe)
+    bundle.scores |= {
+        "epochs": [[vars(epoch) for epoch in history] for history in histories],
+        "seconds": round(time.perf_counter() - began, 1),
+    }
+    return bundle
+
+
+def help_learn(
+    train: Labelled, dev: Labelled | None, recipe: Recipe, checkpoint: Checkpoint, store: Cache | None = None
+) -> None:
+    """Under torchrun: take a share of the leading process's work on the networks, which is in ``learn``."""
+    _, data, pipeline, recipe = prepare(train, dev, recipe, lambda _: None, store)
+    with training.deterministic(recipe):
+        train_together(data, pipeline, recipe, lambda _: None, checkpoint, lambda: None)
+
+
+def prepare(
+    train: Labelled, dev: Labelled | None, recipe: Recipe, watch: Watch, store: Cache | None = None
+) -> tuple[Labelled, Data, Pipeline, Recipe]:
+    """The held-out documents that count, all as numbers, the road there, and the recipe with nothing left open."""
     labels = classes_of(label for found in train.sets for label in found)
-    dev = _known_only(dev, labels, watch)
-    train = balance(train, recipe)
+    dev = None if dev is None else _known_only(dev, labels, watch)
     recipe = decide(train.texts, recipe, lambda sentence: watch(Note(sentence)))
     recipe = afford(train.texts, recipe, len(labels), watch)
-    prepared = prepare(train.texts, dev.texts, recipe, len(labels), sample_for(train.texts, recipe), cache)
+    held, sample = (None, None) if dev is None else (dev.texts, sample_for(train.texts, recipe))
+    prepared = preparing.prepare(train.texts, held, recipe, len(labels), sample, store)
     pipeline = prepared.pipeline
     if prepared.found:
         watch(Note("counted and encoded before: the numbers are in the cache"))
@@ -123,22 +141,10 @@ def learn(
         watch(Note(f"{many}; try --min-count 1"))
     if recipe.wide and pipeline.wide is None:
         watch(Note(f"no linear model: {len(labels):,} classes are more than {linear.MOST_CLASSES:,}"))
-    data = encode(train, dev, labels, prepared)
+    data = encode(train, dev, labels, prepared, recipe)
     if data.train.encoded.shortened:
         watch(Note(f"{data.train.encoded.shortened:,} texts are longer than {recipe.max_length} tokens and were cut"))
-    with training.deterministic(recipe), linear.unfinished_fits(), Beside(partial(fit_linear, data, pipeline)) as fit:
-        branches, histories = train_branches(data, pipeline, recipe, watch) if recipe.model else ([], [])
-        baseline = wait_for(fit, bool(branches), name_of_quality(data.dev.targets), watch)
-        model, raw = join(branches, data, recipe, baseline, watch)
-        if model.wide is None:
-            pipeline = replace(pipeline, wide=None)
-        bundle = assemble(model, pipeline, recipe, labels, ledger or {})
-        score(bundle, dev, data, raw, baseline, recipe)
-    bundle.scores |= {
-        "epochs": [[vars(epoch) for epoch in history] for history in histories],
-        "seconds": round(time.perf_counter() - began, 1),
-    }
-    return bundle
+    return dev or train, data, pipeline, recipe
 
 
 def classes_of(labels: Iterable[str]) -> list[str]:
@@ -183,7 +189,12 @@ def balance(train: Labelled, recipe: Recipe) -> Labelled:
 
 
 def afford(texts: Sequence[str], recipe: Recipe, classes: int, watch: Watch) -> Recipe:
-    """The recipe with the number of documents that the linear model is fitted on, where it cannot be all of them."""
+    """The recipe with the number of documents that the linear model is fitted on, where it cannot be all of them.
+
+    Where it has to speak of every training document, as to teachers, it learns from all.
+    """
+    if recipe.teachers:
+        return recipe.change(linear_documents=None)
     if recipe.linear_documents is None and recipe.wide and classes <= linear.MOST_CLASSES:
         recipe = recipe.change(linear_documents=affordable(texts, recipe))
     if recipe.wide and recipe.linear_documents is not None and recipe.linear_documents < len(texts):
@@ -197,8 +208,8 @@ def _sizes(pipeline: Pipeline) -> str:
     return "".join(parts) + (f", {len(pipeline.wide) - 1:,} n-grams for the linear model" if pipeline.wide else "")
 
 
-def encode(train: Labelled, dev: Labelled, labels: list[str], prepared: Prepared) -> Data:
-    """Labels to class numbers, beside the texts as numbers."""
+def encode(train: Labelled, dev: Labelled | None, labels: list[str], prepared: Prepared, recipe: Recipe) -> Data:
+    """Labels to class numbers beside the texts' numbers; a part for each network, crossed where there is no dev."""
     number = {label: place for place, label in enumerate(labels)}
 
     def examples(side: Labelled, encoded: Encoded) -> Examples:
@@ -210,29 +221,42 @@ def encode(train: Labelled, dev: Labelled, labels: list[str], prepared: Prepared
                 row[[number[label] for label in found if label in number]] = 1
         return Examples(encoded, targets, side.weights)
 
-    learned, held = examples(train, prepared.train), examples(dev, prepared.dev)
-    fitted, rows = learned, prepared.sample
-    if rows is not None and prepared.sampled is not None:
-        weights = None if learned.weights is None else learned.weights[rows]
-        fitted = Examples(prepared.sampled, learned.targets[rows], weights)
-    return Data(labels, learned, held, len(prepared.pipeline.vocab.tokens), fitted)
+    tokens, networks = len(prepared.pipeline.vocab.tokens), recipe.branches or 1
+    learned = examples(train, prepared.train)._replace(weights=balance(train, recipe).weights)
+    numbers = None
+    if dev is None or recipe.teachers:
+        count = recipe.teachers if dev is not None else networks
+        numbers = fold_numbers(train.texts, train.sets, max(2, count), recipe.seed)
+    if dev is not None and prepared.dev is not None:
+        held, fitted = examples(dev, prepared.dev), sampled(learned, prepared)
+        return Data(labels, learned, held, held_out(learned, held, networks), tokens, numbers=numbers, fitted=fitted)
+    assert numbers is not None
+    held = learned._replace(weights=train.weights)
+    return Data(labels, learned, held, crossed(learned, held, numbers), tokens, crossed=True, numbers=numbers)
+
+
+def sampled(learned: Examples, prepared: Prepared) -> Examples | None:
+    """The documents that the linear model is fitted on, where these are not all."""
+    rows = prepared.sample
+    if rows is None or prepared.sampled is None:
+        return None
+    weights = None if learned.weights is None else learned.weights[rows]
+    return Examples(prepared.sampled, learned.targets[rows], weights)
 
 
 def fit_linear(data: Data, pipeline: Pipeline, check: Check) -> Linear | None:
-    """The baseline on the same split, if the pipeline counts n-grams for one; ``check`` is called between its fits."""
+    """The baseline on the same parts, if the pipeline counts n-grams for one; ``check`` is called between its fits."""
     if pipeline.wide is None:
         return None
-    return linear.fit(
-        data.linear.encoded,
-        data.linear.targets,
-        data.dev.encoded,
-        data.dev.targets,
-        columns=len(pipeline.wide),
-        classes=len(data.labels),
-        weights=data.linear.weights,
-        dev_weights=data.dev.weights,
-        check=check,
-    )
+    train, dev = data.train, data.dev
+    columns, classes = len(pipeline.wide), len(data.labels)
+    if data.numbers is not None:
+        parts = [np.flatnonzero(data.numbers == number) for number in np.unique(data.numbers)]
+        whole = (train.encoded, train.targets, parts, train.weights)
+        return linear.cross_fit(*whole, columns=columns, classes=classes, check=check)
+    train = data.fitted or train
+    sides = (train.encoded, train.targets, dev.encoded, dev.targets, train.weights, dev.weights)
+    return linear.fit(*sides, columns=columns, classes=classes, check=check)
 
 
 def wait_for(fit: Beside[Linear | None], trained: bool, measure: str, watch: Watch) -> Linear | None:
@@ -259,129 +283,36 @@ def wait_for(fit: Beside[Linear | None], trained: bool, measure: str, watch: Wat
     return fitted
 
 
-def train_branches(
-    data: Data, pipeline: Pipeline, recipe: Recipe, watch: Watch
+def train_together(
+    data: Data,
+    pipeline: Pipeline,
+    recipe: Recipe,
+    watch: Watch,
+    checkpoint: Checkpoint,
+    baseline: Callable[[], Linear | None],
 ) -> tuple[list[Deep], list[list[Epoch]]]:
-    """``recipe.branches`` networks, one after the other, and the epochs of each.
+    """The branches, by all the processes that torchrun started, from where the checkpoint says; teachers before them.
 
-    Ctrl-C ends the training, not the run: finished networks, and the best epoch of the one at work, are kept.
+    ``baseline`` waits for the linear model.
     """
-    branches: list[Deep] = []
-    histories: list[list[Epoch]] = []
-    for number in range(1, recipe.branches + 1):
-        if recipe.branches > 1:
-            watch(Note(f"network {number} of {recipe.branches}"))
-        network = build_branch(recipe, pipeline, len(data.labels))  # what is wrong with its options is found here
-        if recipe.learns_codes:
-            network = build_branch(full_first(recipe), pipeline, len(data.labels))
-        history: list[Epoch] = []
-        stopped = False
-        try:
-            train_branch(network, data, recipe.change(seed=recipe.seed + number - 1), watch, history)
-        except KeyboardInterrupt:
-            if not history and not branches:
-                raise
-            stopped = True
-            kept = f"the best of {len(history)} finished epochs is kept" if history else "finished networks are kept"
-            watch(Note(f"stopped by hand: {kept}"))
-        if history:
-            if recipe.learns_codes:
-                stopped = share_codes(network, data, recipe, watch) or stopped
-            branches.append(network)
-            histories.append(history)
-        if stopped:
-            break
-    return branches, histories
-
-
-def full_first(recipe: Recipe) -> Recipe:
-    """The recipe of a network that codes can be learned from."""
-    return recipe.change(embedding="full", embedding_options={}) if recipe.learns_codes else recipe
-
-
-def build_branch(recipe: Recipe, pipeline: Pipeline, classes: int) -> Deep:
-    """A network with fresh weights."""
-    assert recipe.model is not None
-    return build(
-        recipe.model,
-        stream_sizes=pipeline.stream_sizes(),
-        classes=classes,
-        embedding=recipe.embedding,
-        embedding_size=recipe.embedding_size,
-        embedding_options=recipe.embedding_options,
-        dropout=recipe.dropout,
-        embedding_dropout=recipe.embedding_dropout,
-        options=recipe.options,
-    )
-
-
-def train_branch(network: Deep, data: Data, recipe: Recipe, watch: Watch, history: list[Epoch]) -> None:
-    """Hidden tokens first, if the recipe says so; then the labels. ``history`` grows by a record an epoch."""
-    if recipe.pretrain_epochs and network.encoder.state_width and data.tokens:
-        losses = pretraining.pretrain(network, data.train.encoded, data.tokens, recipe, watch)
-        watch(Note(f"hidden tokens guessed: loss {losses[0]:.3f} in the first epoch, {losses[-1]:.3f} in the last"))
-    for epoch in training.fit(network, data.train, data.dev, recipe, watch):
-        history.append(epoch)
-        watch(epoch)
-
-
-def share_codes(network: Deep, data: Data, recipe: Recipe, watch: Watch) -> bool:
-    """Put shared tables with learned codes in the place of the trained ones; returns whether Ctrl-C came meanwhile.
-
-    Without its codes the network would be lost, so the first Ctrl-C has to wait.
-    """
-    columns, stopped = data.train.encoded.columns, False
-    counts = {name: np.bincount(columns[name].values) for name in network.embeddings}
-    watch(Note("finding codes for the embedding"))
-    with Beside(lambda _: quantizing.share_tables(network, counts, recipe.embedding_options, recipe.seed)) as finding:
-        try:
-            before, after = finding.result()
-        except KeyboardInterrupt:
-            stopped = True
-            watch(Note("stopped by hand: the codes have to be found first"))
-            before, after = finding.result()
-    accuracy = training.measure(network, data.dev, recipe)[1]
-    size = f"{after / 1e3:,.1f} kB in place of {before / 1e3:,.1f}"
-    watch(Note(f"codes learned: the embedding takes {size}, dev {name_of_quality(data.dev.targets)} {accuracy:.4f}"))
-    return stopped
-
-
-def join(
-    branches: list[Deep], data: Data, recipe: Recipe, baseline: Linear | None, watch: Watch
-) -> tuple[Classifier, npt.NDArray[Any]]:
-    """The branches that dev asks for in one classifier, with the scales at which they make dev likeliest together.
-
-    Also the probabilities of dev at scales of 1, ``(B, C)``: what they were before they were calibrated.
-    """
-    wide = None
-    if baseline is not None:
-        wide = WideTable(torch.from_numpy(baseline.weight), torch.from_numpy(baseline.bias))
-    classifier = Classifier(branches, wide, data.several)
-    classifier.halve_tables()
-    deep = [training.predict(branch, data.dev.encoded, recipe) for branch in branches]
-    kinds = [np.mean(deep, axis=0)] if deep else []
-    if baseline is not None:
-        kinds.append(baseline.scores(data.dev.encoded))
-    scales = weigh(kinds, data.dev.targets, data.dev.weights)
-    moved = shift(np.tensordot(scales, np.stack(kinds), 1), data.dev.targets, data.dev.weights)
-    scales = moved.factor * scales
-    if len(kinds) == 2:
-        which = {(True, True): "both branches", (True, False): "the recurrent branch alone"}
-        used = which.get((scales[0] > 0, scales[1] > 0), "the linear branch alone")
-        offset = " + an offset a class" if moved.offset.any() else ""
-        watch(
-            Note(
-                f"the bundle answers by {used}: logits = {scales[0]:.2f} x recurrent + {scales[1]:.2f} x linear{offset}"
-            )
-        )
-        if scales[0] == 0:  # what has no say need not be stored and computed
-            classifier = Classifier([], wide, data.several)
-        elif scales[1] == 0:
-            classifier = Classifier(branches, several=data.several)
-    classifier.scales[:] = torch.tensor([scales[0] if deep else 0.0, scales[-1] if wide else 0.0])
-    classifier.offset[:] = torch.from_numpy(moved.offset)
-    total = np.sum(kinds, axis=0)
-    return classifier, expit(total) if data.several else softmax(total, axis=1)
+    if recipe.model is None:
+        return [], []
+    with ranks.join(training.choose_device(recipe.device), checkpoint.processes) as together:
+        checkpoint.say = lambda sentence: watch(Note(sentence))
+        checkpoint.join(together)
+        if checkpoint.folder is not None or together.count > 1:
+            facts = {
+                "the training data": data.train.digest(),
+                "the dev data": data.dev.digest(),
+                "the vocabulary": sha256(repr(list(pipeline.vocab.items())).encode()).hexdigest(),
+            }
+            together.check_equal("documents", "".join(facts.values()))
+            checkpoint.check(facts)
+        if recipe.teachers:
+            if together.count > 1:
+                raise ValueError(f"teachers need one process, torchrun started {together.count}: set teachers=0")
+            data = teach(data, pipeline, recipe, watch, checkpoint, baseline)
+        return train_branches(data, pipeline, recipe, watch, checkpoint, recipe.teachers + 1)
 
 
 def assemble(
@@ -417,15 +348,21 @@ def compact(weight: torch.Tensor) -> npt.NDArray[Any]:
     return (weight.half() if halved else weight).numpy()
 
 
-def score(
-    bundle: Bundle, dev: Labelled, data: Data, raw: npt.NDArray[Any], baseline: Linear | None, recipe: Recipe
-) -> None:
-    """Give the bundle its scores, decisions and evidence as the runtime itself answers dev, and its golden inputs."""
-    held = hold(Predictor(bundle), dev.texts, dev.labels)
-    bundle.golden = [(text, row.tolist()) for text, row in zip(dev.texts[:GOLDEN], held.probabilities, strict=False)]
+def score(bundle: Bundle, dev: Labelled, data: Data, joined: Joined, baseline: Linear | None, recipe: Recipe) -> None:
+    """Give the bundle its scores, decisions and evidence, and its golden inputs, as the runtime itself answers them.
+
+    Where the bundle has learned from the held-out documents too, those who had not answer for it.
+    """
+    predictor, judges = Predictor(bundle), data.dev.take(joined.rows)
+    dev = take(dev, joined.rows.tolist())
+    held = hold(predictor, dev.texts, dev.labels, joined.probabilities if data.crossed else None)
+    golden = predictor.predict_proba(dev.texts[:GOLDEN])
+    bundle.golden = [(text, row.tolist()) for text, row in zip(dev.texts, golden, strict=False)]
     lengths = data.train.encoded.lengths, recipe.max_length
-    found = judge(held, raw, baseline, data.dev, lengths, data.train.targets)
+    rival = None if baseline is None else Rival(baseline.held[joined.rows], baseline.cost, baseline.emphasis)
+    found = judge(held, joined.raw, rival, judges, lengths, data.train.targets)
     bundle.scores, bundle.decisions, bundle.evidence = found
+    bundle.scores["folds"] = len(data.parts) if data.crossed else None
 
 
 def versions() -> dict[str, str]:

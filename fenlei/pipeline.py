@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import chain, islice
 from typing import Any, NamedTuple
 
@@ -38,8 +38,9 @@ class Ragged(NamedTuple):
         return np.diff(self.offsets)
 
     def lengths_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
-        """Length of each of some rows, in time that does not grow with the others."""
-        return np.asarray(self.offsets[rows + 1] - self.offsets[rows])
+        """Length of the named rows alone: ``lengths`` takes time for all of them."""
+        found: npt.NDArray[np.int64] = self.offsets[rows + 1] - self.offsets[rows]
+        return found
 
     def pad(self, rows: npt.NDArray[np.int64], multiple: int = 1) -> Array:
         """The named rows as one array ``(len(rows), longest)``, filled with zeros up to a multiple of columns."""
@@ -58,6 +59,13 @@ class Ragged(NamedTuple):
         if values.dtype.kind == "u":  # ids in files are of the smallest type that holds them
             values = values.astype(np.int64)
         return np.where(inside, values, values.dtype.type(0))
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Ragged:
+        """The named rows, in that order."""
+        lengths = self.lengths[rows]
+        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        place = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
+        return Ragged(self.values[place], offsets)
 
     @classmethod
     def join(cls, parts: Sequence[Ragged]) -> Ragged:
@@ -98,7 +106,8 @@ class Encoded:
         Ids are ``(B, T)``, lengths ``(B,)``; cut into sentences ``(B, S, T)`` and ``(B, S)``, with length 0 for a
         sentence that is not there. ``T``, ``S`` and ``N`` are multiples of ``multiple``.
         """
-        lengths = self.columns["ids"].lengths_of(rows) if self.sentences is None else self.sentences.pad(rows, multiple)
+        ids = self.columns["ids"]
+        lengths = ids.lengths_of(rows) if self.sentences is None else self.sentences.pad(rows, multiple)
         arrays: Arrays = {
             name: column.pad(rows, multiple)
             if lengths.ndim == 1 or name in WIDE
@@ -107,6 +116,15 @@ class Encoded:
         }
         arrays["lengths"] = lengths
         return arrays
+
+    def take(self, rows: npt.NDArray[np.int64]) -> Encoded:
+        """The named documents, in that order. How many of them were cut short is not known any more."""
+        sentences = None if self.sentences is None else self.sentences.take(rows)
+        return Encoded({name: column.take(rows) for name, column in self.columns.items()}, 0, sentences)
+
+    def only(self, names: Iterable[str]) -> Encoded:
+        """The same documents with the named columns alone: what is not read need not be padded."""
+        return replace(self, columns={name: self.columns[name] for name in names})
 
     @classmethod
     def join(cls, parts: Sequence[Encoded]) -> Encoded:

@@ -50,7 +50,7 @@ class Prepared(NamedTuple):
 
     pipeline: Pipeline
     train: Encoded
-    dev: Encoded
+    dev: Encoded | None
     sample: npt.NDArray[np.int64] | None = None
     sampled: Encoded | None = None
     found: bool = False  # in the cache
@@ -58,7 +58,7 @@ class Prepared(NamedTuple):
 
 def prepare(
     train: Sequence[str],
-    dev: Sequence[str],
+    dev: Sequence[str] | None,
     recipe: Recipe,
     classes: int,
     sample: npt.NDArray[np.int64] | None = None,
@@ -90,20 +90,21 @@ def prepare(
 def _in_memory(
     pipeline: Pipeline,
     train: Sequence[str],
-    dev: Sequence[str],
+    dev: Sequence[str] | None,
     sample: npt.NDArray[np.int64] | None,
     processes: int | None,
 ) -> Prepared:
     own = pipeline if sample is None else replace(pipeline, wide=None)
     sampled = None if sample is None else numbering.encode(pipeline, taken(train, sample), processes)
-    learned, held = numbering.encode(own, train, processes), numbering.encode(pipeline, dev, processes)
+    learned = numbering.encode(own, train, processes)
+    held = None if dev is None else numbering.encode(pipeline, dev, processes)
     return Prepared(pipeline, learned, held, sample, sampled)
 
 
 def _file(
     pipeline: Pipeline,
     train: Sequence[str],
-    dev: Sequence[str],
+    dev: Sequence[str] | None,
     sample: npt.NDArray[np.int64] | None,
     cache: Cache,
     draft: Draft,
@@ -111,7 +112,8 @@ def _file(
 ) -> Prepared:
     own = pipeline if sample is None else replace(pipeline, wide=None)
     numbering.file(own, train, draft, "train", processes)
-    numbering.file(pipeline, dev, draft, "dev", processes)
+    if dev is not None:
+        numbering.file(pipeline, dev, draft, "dev", processes)
     if sample is not None:
         numbering.file(pipeline, taken(train, sample), draft, "sample", processes)
     draft.notes["pipeline"] = pipeline.settings()
@@ -127,11 +129,12 @@ def _load(entry: Entry, sample: npt.NDArray[np.int64] | None) -> Prepared:
     tables = {name: entry.array(f"table.{name}") for name in entry.notes["tables"]}
     pipeline = Pipeline.restore(entry.notes["pipeline"], tables, vocab)
     sampled = None if sample is None else numbering.filed(entry, "sample")
-    return Prepared(pipeline, numbering.filed(entry, "train"), numbering.filed(entry, "dev"), sample, sampled)
+    held = numbering.filed(entry, "dev") if "dev" in entry.notes else None
+    return Prepared(pipeline, numbering.filed(entry, "train"), held, sample, sampled)
 
 
 def name_of(
-    train: Sequence[str], dev: Sequence[str], recipe: Recipe, classes: int, sample: npt.NDArray[np.int64] | None
+    train: Sequence[str], dev: Sequence[str] | None, recipe: Recipe, classes: int, sample: npt.NDArray[np.int64] | None
 ) -> str:
     """The key of what ``prepare`` makes: the texts, the settings of the text road, and the program that reads them."""
     settings = {name: getattr(recipe, name) for name in ROAD}
@@ -142,7 +145,15 @@ def name_of(
         settings["wide"] = [recipe.views, min(recipe.ngram_max_size, linear.MOST_CELLS // classes)]
     made_by = [program(*(ROOT / name for name in PROGRAM)), sys.version, np.__version__, version("rjieba")]
     chosen = b"" if sample is None else sample.tobytes()
-    return key("numbers", digests(train).tobytes(), digests(dev).tobytes(), settings, *files, chosen, made_by)
+    return key(
+        "numbers",
+        digests(train).tobytes(),
+        b"" if dev is None else digests(dev).tobytes(),
+        settings,
+        *files,
+        chosen,
+        made_by,
+    )
 
 
 def sample_for(texts: Sequence[str], recipe: Recipe) -> npt.NDArray[np.int64] | None:

@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import time
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fenlei.checkpoint import Checkpoint
 from fenlei.layers.mask import mask_of
 from fenlei.models import Deep
+from fenlei.optimizing import Optimizer
 from fenlei.pipeline import Encoded
 from fenlei.recipe import Recipe
-from fenlei.training import TICK, Optimizer, Step, Watch, make_batches, precision, tensors
+from fenlei.training import (
+    TICK,
+    Ints,
+    Meter,
+    Step,
+    Watch,
+    device_of,
+    make_batches,
+    precision,
+    random_states,
+    restore_random,
+    tensors,
+)
 from fenlei.vocab import RESERVED, UNK
 
 HIDDEN = 0.2  # share of the tokens that is hidden
@@ -36,45 +51,110 @@ class Guess(nn.Module):
         return nn.functional.cross_entropy(logits.float(), ids[hidden] - RESERVED)
 
 
-def pretrain(model: Deep, encoded: Encoded, tokens: int, recipe: Recipe, watch: Watch | None = None) -> list[float]:
+def pretrain(
+    model: Deep,
+    encoded: Encoded,
+    tokens: int,
+    recipe: Recipe,
+    watch: Watch | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> list[float]:
     """``recipe.pretrain_epochs`` over all texts; returns the mean loss of each. Labels are not looked at.
 
     ``tokens`` is the size of the vocabulary without its reserved ids.
 
     Only the token table and the encoder learn; the other streams would give a hidden token away.
     """
-    epochs = recipe.pretrain_epochs or 0
-    rng = np.random.default_rng(recipe.seed)
-    guess = Guess(model, recipe.embedding_size, min(MOST_TOKENS, tokens))
-    steps = epochs * len(make_batches(encoded.lengths, recipe, np.random.default_rng(recipe.seed)))
-    optimizer = Optimizer(guess, recipe, max(1, steps))
-    return [_epoch(guess, encoded, optimizer, recipe, rng, (number, epochs), watch) for number in range(1, epochs + 1)]
+    guess = Guess(model, recipe.embedding_size, min(MOST_TOKENS, tokens)).to(device_of(model))
+    pretrainer = Pretrainer(guess, encoded, recipe, watch, checkpoint or Checkpoint())
+    while len(pretrainer.losses) < recipe.pretrain_epochs:
+        pretrainer.epoch()
+    return pretrainer.losses
 
 
-def _epoch(
-    guess: Guess,
-    encoded: Encoded,
-    optimizer: Optimizer,
-    recipe: Recipe,
-    rng: np.random.Generator,
-    number: tuple[int, int],
-    watch: Watch | None,
-) -> float:
-    guess.train()
-    losses, done, count, last = 0.0, 0, 0, time.perf_counter()
-    for rows in make_batches(encoded.lengths, recipe, rng):
-        # flat, for an encoder that reads sentences too: a vector a step needs none of its upper level
-        arrays = tensors({"ids": encoded.columns["ids"].pad(rows), "lengths": encoded.lengths[rows]})
-        ids = arrays["ids"]
-        hidden = (torch.rand(ids.shape) < HIDDEN) & (ids >= RESERVED) & (ids < RESERVED + guess.output.out_features)
-        done += len(rows)
+class Pretrainer:
+    """One run of guessing hidden tokens, and what a checkpoint keeps of it. ``losses`` has the finished epochs' means.
+
+    ``seen`` counts batches: a mean loss is one over them.
+    """
+
+    def __init__(
+        self, guess: Guess, encoded: Encoded, recipe: Recipe, watch: Watch | None, checkpoint: Checkpoint
+    ) -> None:
+        self.guess, self.encoded, self.recipe, self.watch = guess, encoded, recipe, watch
+        self.checkpoint, self.ranks, self.device = checkpoint, checkpoint.ranks, device_of(guess)
+        self.rng = np.random.default_rng(recipe.seed)
+        an_epoch = len(make_batches(encoded.lengths, recipe, np.random.default_rng(recipe.seed)))
+        self.optimizer = Optimizer(guess, recipe, max(1, recipe.pretrain_epochs * an_epoch), self.ranks)
+        self.losses: list[float] = []
+        self.seen, self.done, self.order = Meter(), 0, self.rng.bit_generator.state
+        if (state := checkpoint.now("reading")) is not None:
+            self.load(state)
+
+    def epoch(self) -> None:
+        """Every text once."""
+        self.guess.train()
+        last = time.perf_counter()
+        self.order = self.rng.bit_generator.state
+        number, epochs = len(self.losses) + 1, self.recipe.pretrain_epochs
+        batches = make_batches(self.encoded.lengths, self.recipe, self.rng)
+        for rows in batches[self.done :]:
+            stop, due = self.step(rows)
+            self.done += 1
+            if self.watch is not None and self.seen.documents and time.perf_counter() - last > TICK:
+                last = time.perf_counter()
+                read = sum(map(len, batches[: self.done]))
+                self.watch(Step(number, epochs, read, len(self.encoded), self.seen.loss, 0.0, "reading"))
+            if due:
+                self.checkpoint.save("reading", f"reading {number}, {self.done} batches", self.state())
+            if stop:
+                raise KeyboardInterrupt
+        self.losses.append(self.seen.loss if self.seen.documents else 0.0)
+        self.seen, self.done, self.order = Meter(), 0, self.rng.bit_generator.state
+        if self.ranks.agree(self.checkpoint.due(epoch_ends=True)):
+            self.checkpoint.save("reading", f"reading {number} finished", self.state())
+
+    def step(self, rows: Ints) -> tuple[bool, bool]:
+        """Guess in one batch; whether a process was told to stop, and whether a checkpoint is due."""
+        mine, loss = self.ranks.share(rows), None
+        if len(mine):
+            # flat, for an encoder that reads sentences too: a vector a step needs none of its upper level
+            arrays = {"ids": self.encoded.columns["ids"].pad(mine), "lengths": self.encoded.lengths[mine]}
+            loss = self._loss(**tensors(arrays, self.device))
+        if loss is None and self.ranks.count == 1:
+            return False, self.checkpoint.due()
+        if loss is not None:
+            loss = loss * (len(mine) / len(rows))  # about the mean over all processes' hidden tokens
+        mean, stop, due = self.optimizer.step(loss, (self.ranks.interrupted, self.checkpoint.due()))
+        self.seen.add(mean, 0, 1)
+        return stop > 0, due > 0
+
+    def _loss(self, ids: Tensor, lengths: Tensor) -> Tensor | None:
+        """The mean loss over some tokens that are hidden now; None where none is."""
+        hidden = torch.rand(ids.shape, device=ids.device) < HIDDEN
+        hidden &= (ids >= RESERVED) & (ids < RESERVED + self.guess.output.out_features)
         if not hidden.any():
-            continue
-        with precision(recipe):
-            loss = guess(ids, arrays["lengths"], hidden)
-        optimizer.step(loss)
-        losses, count = losses + float(loss.detach()), count + 1
-        if watch is not None and time.perf_counter() - last > TICK:
-            last = time.perf_counter()
-            watch(Step(*number, done, len(encoded), losses / count, 0.0, "reading"))
-    return losses / max(1, count)
+            return None
+        with precision(self.recipe, self.device):
+            loss: Tensor = self.guess(ids, lengths, hidden)
+        return loss
+
+    def state(self) -> dict[str, Any]:
+        """All that decides how it goes on."""
+        return {
+            "weights": self.guess.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": random_states(self.ranks, self.device),
+            "order": self.order,
+            "done": self.done,
+            "seen": vars(self.seen),
+            "losses": self.losses,
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Be where ``state`` was left."""
+        self.guess.load_state_dict(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        restore_random(state["random"], self.ranks, self.device)
+        self.rng.bit_generator.state = state["order"]
+        self.seen, self.done, self.losses = Meter(**state["seen"]), state["done"], state["losses"]

@@ -7,8 +7,7 @@ from typing import TextIO
 
 from tqdm import tqdm
 
-from fenlei.learn import Note
-from fenlei.training import Epoch, Report, Step
+from fenlei.training import Epoch, Note, Report, Step
 
 MANY = 50  # epochs: of so many short ones only those are told that were the best so far
 

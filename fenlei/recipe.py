@@ -11,15 +11,23 @@ COUNTS = (
     *("linear_documents", "ngram_max_size", "ngram_min_count", "patience", "sentence_length", "steps"),
     *("stream_max_size", "stream_min_count", "threads"),
 )
-# May be None: decided from the data, or no limit.
-OPEN = ("batch_size", "epochs", "linear_documents", "max_size", "patience", "steps")
-FROM_ZERO = ("pretrain_epochs", "report_steps", "seed")
+OPEN = (
+    "batch_size",
+    "branches",
+    "epochs",
+    "linear_documents",
+    "max_size",
+    "patience",
+    "steps",
+)  # may be None: decided from the data, or no limit
+FROM_ZERO = ("pretrain_epochs", "report_steps", "seed", "teachers")
 CHOICES = {
     "precision": ("auto", "fp32", "bf16"),
     "schedule": ("linear", "constant"),
     "class_weight": ("none", "balanced"),
+    "device": ("cpu", "cuda", "auto"),
 }
-SHARES = ("dev_fraction", "dropout", "embedding_dropout", "label_smoothing", "token_dropout", "warmup")
+SHARES = ("dev_fraction", "dropout", "embedding_dropout", "label_smoothing", "teacher_share", "token_dropout", "warmup")
 
 
 @dataclass(frozen=True)
@@ -37,7 +45,7 @@ class Recipe:
     embedding_size: int = 128
     dropout: float = 0.4
     embedding_dropout: float = 0.3
-    branches: int = 1
+    branches: int | None = None
     wide: bool = True
     views: tuple[tuple[str, int], ...] | None = None
 
@@ -63,6 +71,8 @@ class Recipe:
     epochs: int | None = None
     steps: int | None = None
     pretrain_epochs: int = 0
+    teachers: int = 0
+    teacher_share: float = 0.7
     batch_size: int | None = None
     batch_tokens: int = 16_384
     learning_rate: float = 1e-3
@@ -78,6 +88,7 @@ class Recipe:
     dev_fraction: float = 0.1
     precision: str = "auto"
     threads: int = 1
+    device: str = "cpu"
     report_steps: int = 0
 
     def __post_init__(self) -> None:
@@ -125,13 +136,14 @@ def _is_view(value: object) -> bool:
 
 PRESETS: dict[str, Mapping[str, Any]] = {
     "default": {},
-    "fast": {"epochs": 3},
+    "fast": {"epochs": 3, "branches": 1},
     "classic": {
         "model": "lstm2",
         "options": {"hidden_size": 64, "dropout": 0.2, "dense": 64},
         "embedding_size": 32,
         "dropout": 0.2,
         "embedding_dropout": 0.0,
+        "branches": 1,
         "wide": False,
         "tokenizer": "jieba",
         "min_count": 10,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
@@ -12,7 +12,6 @@ import numpy.typing as npt
 from fenlei import evidence
 from fenlei.decisions import Decisions, Rule, best_thresholds, measure
 from fenlei.evaluation import calibration, evaluate, evaluate_several, lead
-from fenlei.linear import Linear
 from fenlei.runtime import Predictor
 from fenlei.training import Examples
 
@@ -50,15 +49,29 @@ def one_hot(numbers: Array, classes: int) -> Array:
     return np.asarray(numbers[:, None] == np.arange(classes), np.int8)
 
 
-def hold(predictor: Predictor, texts: Sequence[str], labels: Sequence[str | Sequence[str]]) -> Held:
-    """Texts with their true labels, one or a sequence of them each, answered by ``predictor``.
+class Rival(NamedTuple):
+    """The linear model alone: its scores of the held-out texts, ``(B, C)``, and the settings that they come from."""
+
+    points: Array
+    cost: float
+    emphasis: float
+
+
+def hold(
+    predictor: Predictor,
+    texts: Sequence[str],
+    labels: Sequence[str | Sequence[str]],
+    probabilities: Array | None = None,
+) -> Held:
+    """Texts with their true labels, one or a sequence of them each, answered by ``predictor`` or as ``probabilities``.
 
     Labels that the classifier does not know are classes too, of probability 0.
     """
     sets = [{found} if isinstance(found, str) else set(found) for found in labels]
     known = predictor.labels + sorted(set().union(*sets) - set(predictor.labels))
     number = {label: place for place, label in enumerate(known)}
-    probabilities = predictor.predict_proba(texts)
+    if probabilities is None:
+        probabilities = predictor.predict_proba(texts)
     missing = np.zeros((len(probabilities), len(known) - len(predictor.labels)), np.float32)
     truth = np.zeros((len(sets), len(known)), np.int8)
     for row, found in zip(truth, sets, strict=True):
@@ -89,7 +102,7 @@ def calibrated(held: Held, probabilities: Array) -> dict[str, Any]:
 
 
 def judge(
-    held: Held, raw: Array, baseline: Linear | None, dev: Examples, lengths: tuple[Array, int], train: Array
+    held: Held, raw: Array, baseline: Rival | None, dev: Examples, lengths: tuple[Array, int], train: Array
 ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
     """Scores, decisions and evidence, as a bundle keeps them.
 
@@ -99,7 +112,7 @@ def judge(
     found = measure(held.probabilities, held.targets, held.labels)
     truth, named = held.truth, held.named(found)
     result = {"dev": assess(held, found), "uncalibrated_ece": calibrated(held, raw)["ece"]}
-    rival = None if baseline is None else alone(baseline, dev, held)
+    rival = None if baseline is None else alone(baseline, held)
     result |= {"linear": None, "lead": None}
     if baseline is not None and rival is not None:
         own = scores(held, rival)
@@ -112,9 +125,9 @@ def judge(
     return result, found.to_json(), {"classes": counts, "lengths": histogram} | shown
 
 
-def alone(baseline: Linear, dev: Examples, held: Held) -> Array:
+def alone(baseline: Rival, held: Held) -> Array:
     """0 and 1 for the labels that the linear model names by itself, with its own best thresholds, ``(B, C)``."""
-    points = baseline.scores(dev.encoded)
+    points = baseline.points
     if not held.several:
         return one_hot(points.argmax(1), len(held.labels))
     return (points >= best_thresholds(points, held.targets)).astype(np.int8)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-import itertools
+import hashlib
 import math
 import time
 from collections.abc import Callable, Iterator
@@ -16,8 +16,11 @@ import torch
 from torch import Tensor, nn
 
 from fenlei import objective
+from fenlei.checkpoint import Checkpoint
 from fenlei.models import Deep
+from fenlei.optimizing import Optimizer
 from fenlei.pipeline import Arrays, Encoded
+from fenlei.ranks import ALONE, Ranks
 from fenlei.recipe import Recipe
 from fenlei.vocab import PAD, UNK
 
@@ -26,15 +29,40 @@ Ints = npt.NDArray[np.int64]
 BATCH_SIZE = 128  # where the recipe leaves it open
 PREDICT_SIZE = 512
 POOL = 64  # batches that are sorted by length together: nearly no padding, yet the order stays random
+BLOCK = 1 << 20  # numbers that are digested at a time
 TICK = 0.2  # seconds between two signs of life
+CPU = torch.device("cpu")
 
 
 class Examples(NamedTuple):
-    """Encoded documents, their class numbers ``(B,)`` or 0 and 1 ``(B, C)``, and how much each counts, ``(B,)``."""
+    """Encoded documents, their class numbers ``(B,)`` or 0 and 1 ``(B, C)``, and how much each counts, ``(B,)``.
+
+    ``soft (B, C)`` are the probabilities that teachers find for them.
+    """
 
     encoded: Encoded
     targets: npt.NDArray[Any]
     weights: npt.NDArray[np.float32] | None = None
+    soft: npt.NDArray[np.float32] | None = None
+
+    def take(self, rows: Ints) -> Examples:
+        """The named documents, in that order."""
+        weights, soft = (None if each is None else each[rows] for each in (self.weights, self.soft))
+        return Examples(self.encoded.take(rows), self.targets[rows], weights, soft)
+
+    def digest(self) -> str:
+        """SHA-256 of all of it, 64 hex digits."""
+        found = hashlib.sha256()
+        columns = dict(self.encoded.columns)
+        if self.encoded.sentences is not None:
+            columns["sentences"] = self.encoded.sentences
+        arrays = [array for name in sorted(columns) for array in columns[name]]
+        for array in (*arrays, self.targets, *([] if self.weights is None else [self.weights])):
+            kind = np.dtype(np.int64) if array.dtype.kind == "u" else array.dtype  # files have the smallest type
+            found.update(f"{kind} {array.shape} ".encode())
+            for start in range(0, len(array), BLOCK):
+                found.update(np.ascontiguousarray(array[start : start + BLOCK], kind).data)
+        return found.hexdigest()
 
 
 class Step(NamedTuple):
@@ -79,40 +107,40 @@ class Report(NamedTuple):
     accuracy: float
 
 
-Watch = Callable[[Step | Report], None]
+class Note(NamedTuple):
+    """A decision or a finding, one sentence for the person who waits."""
+
+    sentence: str
 
 
-def fit(model: Deep, train: Examples, dev: Examples, recipe: Recipe, watch: Watch | None = None) -> Iterator[Epoch]:
+Watch = Callable[[Note | Step | Report | Epoch], None]
+
+
+def fit(
+    model: Deep,
+    train: Examples,
+    dev: Examples,
+    recipe: Recipe,
+    watch: Watch | None = None,
+    checkpoint: Checkpoint | None = None,
+) -> Iterator[Epoch]:
     """Train the recurrent branch; yield a record an epoch; leave the model with the weights of the best epoch.
 
     That holds however the loop ends: after ``recipe.epochs`` epochs or ``recipe.steps`` batches, whichever come first,
     after ``recipe.patience`` epochs without a better dev accuracy (ties: dev loss), or when the caller breaks off,
     Ctrl-C included. A loss that is no number is a ``FloatingPointError``.
+
+    Where a checkpoint is resumed, the epochs that it has seen are yielded first. The model stays on its device.
     """
-    trainer = Trainer(model, train, recipe, watch)
-    best: tuple[float, float] | None = None
-    kept: dict[str, Tensor] = {}
-    waited = 0
+    trainer = Trainer(model, train, recipe, watch, checkpoint)
     try:
-        for number in itertools.count(1):
-            began = time.perf_counter()
-            seen = trainer.epoch(number)
-            seconds = time.perf_counter() - began
-            dev_loss, dev_accuracy = measure(model, dev, recipe)
-            better = best is None or (dev_accuracy, -dev_loss) > best
-            if better:
-                best, kept, waited = (dev_accuracy, -dev_loss), snapshot(model), 0
-            else:
-                waited += 1
-            found = (seen.loss, seen.accuracy, dev_loss, dev_accuracy)
-            speed = seen.documents / seconds
-            name = objective.name_of_quality(dev.targets)
-            yield Epoch(number, max(number, trainer.epochs), *found, seconds, speed, better, name)
-            if trainer.ends(number) or (recipe.patience is not None and waited >= recipe.patience):
-                return
+        yield from trainer.history
+        while not trainer.ended:
+            seen = trainer.epoch()
+            yield trainer.close_epoch(seen, dev)
     finally:
-        if kept:
-            model.load_state_dict(kept)
+        if trainer.kept:
+            model.load_state_dict(trainer.kept)
 
 
 @dataclass
@@ -141,52 +169,156 @@ class Meter:
 
 
 class Trainer:
-    """One training of one network: its batches, its optimizer, and what it says on the way."""
+    """One training of one network: its batches, its optimizer, what it says on the way, and what a checkpoint keeps.
 
-    def __init__(self, model: Deep, train: Examples, recipe: Recipe, watch: Watch | None = None) -> None:
-        self.model, self.train, self.recipe, self.watch = model, train, recipe, watch
+    ``history`` has the finished epochs, ``kept`` the weights after the best of them.
+    """
+
+    def __init__(
+        self,
+        model: Deep,
+        train: Examples,
+        recipe: Recipe,
+        watch: Watch | None = None,
+        checkpoint: Checkpoint | None = None,
+    ) -> None:
+        self.model, self.recipe, self.watch = model, recipe, watch
+        self.train = train._replace(encoded=train.encoded.only(model.embeddings))
+        self.checkpoint = checkpoint = checkpoint or Checkpoint()
+        self.ranks, self.device = checkpoint.ranks, device_of(model)
         self.rng = np.random.default_rng(recipe.seed)
         an_epoch = len(make_batches(train.encoded.sizes, recipe, np.random.default_rng(recipe.seed)))
         self.most_epochs = recipe.epochs or (math.inf if recipe.steps else 1)
         self.steps = int(min(recipe.steps or math.inf, self.most_epochs * an_epoch))
         self.epochs = math.ceil(self.steps / an_epoch)  # about: other orders can make other numbers of batches
-        self.optimizer = Optimizer(model, recipe, self.steps)
-        self.recent = Meter()
+        self.optimizer = Optimizer(model, recipe, self.steps, self.ranks)
+        self.recent, self.seen, self.done, self.seconds = Meter(), Meter(), 0, 0.0
+        self.order = self.rng.bit_generator.state
+        self.history: list[Epoch] = []
+        self.kept: dict[str, Tensor] = {}
+        if (state := checkpoint.now("training")) is not None:
+            self.load(state)
 
-    def epoch(self, number: int) -> Meter:
+    @property
+    def number(self) -> int:
+        """The epoch at work, from 1."""
+        return len(self.history) + 1
+
+    def epoch(self) -> Meter:
         """Every document once, or as many as there are steps left; how the network did while it learned."""
         self.model.train()
-        seen, last = Meter(), time.perf_counter()
-        for rows in make_batches(self.train.encoded.sizes, self.recipe, self.rng):
-            found = self.step(rows)
-            seen.add(*found)
-            self._report(*found)
+        began = last = time.perf_counter()
+        self.order = self.rng.bit_generator.state  # of the shuffle: with ``done`` it says which batches are left
+        for rows in make_batches(self.train.encoded.sizes, self.recipe, self.rng)[self.done :]:
+            loss, right, stop, due = self.step(rows)
+            self.seen.add(loss, right, len(rows))
+            self.done += 1
+            self._report(loss, right, len(rows))
             if self.watch is not None and time.perf_counter() - last > TICK:
                 last = time.perf_counter()
                 total = len(self.train.encoded)
-                self.watch(Step(number, self.epochs, seen.documents, total, seen.loss, seen.accuracy))
+                self.watch(
+                    Step(self.number, self.epochs, self.seen.documents, total, self.seen.loss, self.seen.accuracy)
+                )
+            if due and not self.out_of_steps:
+                self.seconds, began = self.seconds + time.perf_counter() - began, time.perf_counter()
+                self.checkpoint.save("training", f"epoch {self.number}, {self.done} batches", self.state())
+            if stop:
+                raise KeyboardInterrupt
             if self.out_of_steps:
                 break
-        return seen
+        self.seconds += time.perf_counter() - began
+        return self.seen
+
+    def close_epoch(self, seen: Meter, dev: Examples) -> Epoch:
+        """Measure on dev, keep the weights if they are the best so far, write a checkpoint if it is time."""
+        dev_loss, dev_accuracy = measure(self.model, dev, self.recipe, self.ranks)
+        best = max(((each.dev_accuracy, -each.dev_loss) for each in self.history if each.best), default=None)
+        better = best is None or (dev_accuracy, -dev_loss) > best
+        found = (seen.loss, seen.accuracy, dev_loss, dev_accuracy)
+        speed, name = seen.documents / self.seconds, objective.name_of_quality(dev.targets)
+        epoch = Epoch(self.number, max(self.number, self.epochs), *found, self.seconds, speed, better, name)
+        self.history.append(epoch)
+        self.seen, self.done, self.seconds = Meter(), 0, 0.0
+        self.order = self.rng.bit_generator.state
+        if better:
+            self.kept = snapshot(self.model)
+            self.checkpoint.fix("best epoch", self.kept)
+        if self.ranks.agree(self.checkpoint.due(epoch_ends=True)):
+            self.checkpoint.save("training", f"epoch {epoch.number} finished", self.state())
+        return epoch
 
     @property
     def out_of_steps(self) -> bool:
         """Whether the recipe's steps are made."""
         return self.recipe.steps is not None and self.optimizer.steps >= self.recipe.steps
 
-    def ends(self, epoch: int) -> bool:
-        """Whether this epoch is the last one."""
-        return self.out_of_steps or epoch >= self.most_epochs
+    @property
+    def ended(self) -> bool:
+        """Whether the last finished epoch was the last of all: no more to make, or none was better for too long."""
+        if not self.history:
+            return False
+        waited = len(self.history) - max(each.number for each in self.history if each.best)
+        patience = self.recipe.patience
+        return (
+            self.out_of_steps or len(self.history) >= self.most_epochs or (patience is not None and waited >= patience)
+        )
 
-    def step(self, rows: Ints) -> tuple[float, int, int]:
-        """Learn one batch: its mean loss, how many documents were right, how many there were."""
-        arrays, targets = tensors(self.train.encoded.batch(rows)), torch.from_numpy(self.train.targets[rows])
-        drop_tokens(arrays, self.recipe.token_dropout)
-        with precision(self.recipe):
-            logits = self.model(arrays).float()
-        loss = mean_loss(logits, targets, self.train.weights, rows, self.recipe.label_smoothing)
-        self.optimizer.step(loss)
-        return float(loss.detach()), int(objective.right(logits.detach(), targets).sum()), len(rows)
+    def step(self, rows: Ints) -> tuple[float, int, bool, bool]:
+        """Learn one batch: its mean loss and how many documents were right.
+
+        Also whether a process was told to stop, and whether a checkpoint is due: so all hear it after the same step.
+        """
+        mine, loss, right = self.ranks.share(rows), None, 0
+        if len(mine):
+            arrays = tensors(self.train.encoded.batch(mine), self.device)
+            targets = torch.from_numpy(self.train.targets[mine]).to(self.device)
+            drop_tokens(arrays, self.recipe.token_dropout)
+            with precision(self.recipe, self.device):
+                logits = self.model(arrays).float()
+            loss = self.loss(logits, targets, mine)
+            loss = loss * (len(mine) / len(rows))  # the processes' parts add up to the batch's mean
+            right = int(objective.right(logits.detach(), targets).sum())
+        signs = (right, self.ranks.interrupted, self.checkpoint.due())
+        mean, hits, stop, due = self.optimizer.step(loss, signs)
+        return mean, int(hits), stop > 0, due > 0
+
+    def loss(self, logits: Tensor, targets: Tensor, rows: Ints) -> Tensor:
+        """The mean loss over the batch; with weights each document counts as much as its own."""
+        losses, data = objective.losses(logits, targets, self.recipe.label_smoothing), self.train
+        if data.soft is not None:
+            soft = torch.from_numpy(data.soft[rows]).to(losses.device)
+            losses = torch.lerp(
+                losses, objective.soft_losses(logits, soft, targets.ndim == 2), self.recipe.teacher_share
+            )
+        if data.weights is not None:
+            losses = losses * torch.from_numpy(data.weights[rows]).to(losses.device)
+        return losses.mean()
+
+    def state(self) -> dict[str, Any]:
+        """All that decides how the training goes on, the weights of the best epoch aside."""
+        return {
+            "weights": self.model.state_dict(),
+            "optimizer": self.optimizer.state_dict(),
+            "random": random_states(self.ranks, self.device),
+            "order": self.order,
+            "done": self.done,
+            "seconds": self.seconds,
+            "seen": vars(self.seen),
+            "recent": vars(self.recent),
+            "history": [vars(epoch) for epoch in self.history],
+        }
+
+    def load(self, state: dict[str, Any]) -> None:
+        """Be where ``state`` was left."""
+        self.model.load_state_dict(state["weights"])
+        self.optimizer.load_state_dict(state["optimizer"])
+        restore_random(state["random"], self.ranks, self.device)
+        self.rng.bit_generator.state = state["order"]
+        self.done, self.seconds = state["done"], state["seconds"]
+        self.seen, self.recent = Meter(**state["seen"]), Meter(**state["recent"])
+        self.history = [Epoch(**epoch) for epoch in state["history"]]
+        self.kept = self.checkpoint.take("best epoch") or {}
 
     def _report(self, loss: float, right: int, documents: int) -> None:
         """A line every ``recipe.report_steps`` batches, and one at the last."""
@@ -198,14 +330,63 @@ class Trainer:
             self.recent = Meter()
 
 
-def mean_loss(
-    logits: Tensor, targets: Tensor, weights: npt.NDArray[np.float32] | None, rows: Ints, smoothing: float
-) -> Tensor:
-    """The mean loss over the batch; with weights each document counts as much as its own."""
-    losses = objective.losses(logits, targets, smoothing)
-    if weights is not None:
-        losses = losses * torch.from_numpy(weights[rows])
-    return losses.mean()
+def widen(recipe: Recipe, processes: int) -> Recipe:
+    """The recipe of ``processes`` that train together: each learns ``batch_size`` documents a step, as one alone would.
+
+    A step of all of them is that much surer, so Adam's rates grow by the square root of their number (Malladi et al.
+    2022), and as many fewer steps are made.
+    """
+    if processes == 1:
+        return recipe
+    rates = {name: getattr(recipe, name) * math.sqrt(processes) for name in ("learning_rate", "table_rate")}
+    return recipe.change(
+        batch_size=(recipe.batch_size or BATCH_SIZE) * processes,
+        batch_tokens=recipe.batch_tokens * processes,
+        steps=None if recipe.steps is None else math.ceil(recipe.steps / processes),
+        **rates,
+    )
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a network's weights are: everything that it reads goes there."""
+    return next(model.parameters()).device
+
+
+def choose_device(name: str) -> torch.device:
+    """The recipe's "cpu", "cuda" or "auto": cuda where there is one. ValueError for cuda where there is none."""
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    if name == "cuda" and not torch.cuda.is_available():
+        raise ValueError(
+            f"there is no CUDA device that torch {torch.__version__} can use: train with --device cpu, or install a "
+            "build of torch for CUDA"
+        )
+    return torch.device(name)
+
+
+@contextlib.contextmanager
+def on_device(network: nn.Module, device: torch.device) -> Iterator[None]:
+    """The network there, and back on the processor afterwards, however the block ends."""
+    network.to(device)
+    try:
+        yield
+    finally:
+        network.to(CPU)
+
+
+def random_states(ranks: Ranks, device: torch.device) -> list[list[Tensor]]:
+    """Where torch's random numbers are, on every process: the processor's, then the device's own."""
+    states = [torch.get_rng_state()]
+    if device.type == "cuda":
+        states.append(torch.cuda.get_rng_state(device))
+    return [ranks.gather(state.to(ranks.device)) for state in states]
+
+
+def restore_random(states: list[list[Tensor]], ranks: Ranks, device: torch.device) -> None:
+    """Put them back to where they were."""
+    torch.set_rng_state(states[0][ranks.rank].cpu())
+    if device.type == "cuda":
+        torch.cuda.set_rng_state(states[1][ranks.rank].cpu(), device)
 
 
 def make_batches(lengths: Ints, recipe: Recipe, rng: np.random.Generator) -> list[Ints]:
@@ -233,16 +414,16 @@ def by_length(rows: Ints, lengths: Ints, batch_size: int, batch_tokens: int) -> 
     return batches
 
 
-def tensors(arrays: Arrays) -> dict[str, Tensor]:
-    """The pipeline's arrays as tensors that share their memory."""
-    return {name: torch.from_numpy(array) for name, array in arrays.items()}
+def tensors(arrays: Arrays, device: torch.device | str = "cpu") -> dict[str, Tensor]:
+    """The pipeline's arrays as tensors on a device; on the processor they share their memory."""
+    return {name: torch.from_numpy(array).to(device) for name, array in arrays.items()}
 
 
 def drop_tokens(arrays: dict[str, Tensor], rate: float) -> None:
     """Make a share of the positions unknown in every stream, so that no single token is relied upon (word dropout)."""
     if not rate:
         return
-    hit = torch.rand(arrays["ids"].shape) < rate
+    hit = torch.rand(arrays["ids"].shape, device=arrays["ids"].device) < rate
     for name in arrays.keys() - {"lengths", "ngrams", "ngram_values"}:
         arrays[name] = torch.where(hit & (arrays[name] != PAD), UNK, arrays[name])
 
@@ -253,7 +434,7 @@ def deterministic(recipe: Recipe) -> Iterator[None]:
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.threads)
     try:
-        with torch.random.fork_rng(devices=[]):
+        with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(recipe.seed)
             yield
     finally:
@@ -261,108 +442,42 @@ def deterministic(recipe: Recipe) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def precision(recipe: Recipe) -> Iterator[None]:
-    """bfloat16 matrix products where the recipe and the processor say so."""
-    with torch.autocast("cpu", dtype=torch.bfloat16, enabled=uses_bf16(recipe)):
+def precision(recipe: Recipe, device: torch.device = CPU) -> Iterator[None]:
+    """bfloat16 matrix products where the recipe and the device say so."""
+    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bf16(recipe, device)):
         yield
 
 
-def uses_bf16(recipe: Recipe) -> bool:
-    """Whether this run multiplies in bfloat16: only if asked, or if the processor has the instructions for it."""
+def uses_bf16(recipe: Recipe, device: torch.device = CPU) -> bool:
+    """Whether this run multiplies in bfloat16: only if asked, or if the device has the instructions for it."""
+    if recipe.precision != "auto":
+        return recipe.precision == "bf16"
+    if device.type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
     has = torch.cpu.get_capabilities()
-    return recipe.precision == "bf16" or (
-        recipe.precision == "auto" and bool(has.get("avx512_bf16") or has.get("amx_bf16"))
-    )
-
-
-class Optimizer:
-    """AdamW for dense weights, lazy Adam for the rows of tables that a batch touched, one norm clipped over both.
-
-    Warm-up, then a linear way down to zero over ``total_steps`` (Devlin et al. 2019), or a constant rate. ``steps``
-    counts the batches so far.
-    """
-
-    def __init__(self, model: nn.Module, recipe: Recipe, total_steps: int) -> None:
-        tables = [p for m in model.modules() if isinstance(m, nn.Embedding) and m.sparse for p in m.parameters()]
-        known = {id(p) for p in tables}
-        dense = [p for p in model.parameters() if id(p) not in known]
-        decayed = [p for p in dense if p.ndim > 1]
-        plain = [p for p in dense if p.ndim <= 1]
-        groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        self.parameters = dense + tables
-        self.optimizers: list[torch.optim.Optimizer] = [torch.optim.AdamW(groups, lr=recipe.learning_rate, fused=True)]
-        if tables:
-            self.optimizers.append(torch.optim.SparseAdam(tables, lr=recipe.table_rate))
-        rate = SCHEDULES[recipe.schedule](total_steps, recipe.warmup)
-        self.schedules = [torch.optim.lr_scheduler.LambdaLR(each, rate) for each in self.optimizers]
-        self.clip_norm = recipe.clip_norm
-        self.steps = 0
-
-    def step(self, loss: Tensor) -> None:
-        """Gradients of ``loss``, clipped by their global norm, applied."""
-        if not math.isfinite(float(loss.detach())):
-            raise FloatingPointError(f"the training loss became {float(loss.detach())}: try a smaller learning_rate")
-        for each in self.optimizers:
-            each.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        norm = clip(self.parameters, self.clip_norm)
-        if not math.isfinite(norm):
-            raise FloatingPointError(f"the norm of the gradients became {norm}: try a smaller learning_rate")
-        for optimizer, rate in zip(self.optimizers, self.schedules, strict=True):
-            optimizer.step()
-            rate.step()
-        self.steps += 1
-
-
-def linear(total_steps: int, warmup: float) -> Callable[[int], float]:
-    """The factor of the learning rate at each step: up to 1, then down to 0."""
-    rising = max(1, round(total_steps * warmup))
-    return lambda step: min((step + 1) / rising, max(0.0, (total_steps - step) / max(1, total_steps - rising)))
-
-
-def constant(total_steps: int, warmup: float) -> Callable[[int], float]:
-    """Up to 1, and there it stays."""
-    rising = max(1, round(total_steps * warmup))
-    return lambda step: min(1.0, (step + 1) / rising)
-
-
-SCHEDULES: dict[str, Callable[[int, float], Callable[[int], float]]] = {"linear": linear, "constant": constant}
-
-
-def clip(parameters: list[nn.Parameter], limit: float) -> float:
-    """Scale all gradients, sparse ones too, so that their joint norm is at most ``limit``; returns the norm before.
-
-    Pascanu et al. 2013. Sparse gradients are summed by row first: the norm of a row seen twice is that of its sum.
-    """
-    gradients = []
-    for parameter in parameters:
-        if parameter.grad is not None:
-            if parameter.grad.is_sparse:
-                parameter.grad = parameter.grad.coalesce()
-                gradients.append(parameter.grad._values())
-            else:
-                gradients.append(parameter.grad)
-    norm = float(torch.linalg.vector_norm(torch.stack([torch.linalg.vector_norm(g) for g in gradients])))
-    if norm > limit:
-        for gradient in gradients:
-            gradient.mul_(limit / norm)
-    return norm
+    return bool(has.get("avx512_bf16") or has.get("amx_bf16"))
 
 
 @torch.no_grad()
-def predict(model: Deep, encoded: Encoded, recipe: Recipe) -> npt.NDArray[np.float32]:
-    """The recurrent branch's logits of every document, ``(B, C)``, not scaled, in fp32."""
+def predict(model: Deep, encoded: Encoded, recipe: Recipe, ranks: Ranks = ALONE) -> npt.NDArray[np.float32]:
+    """The recurrent branch's logits of every document, ``(B, C)``, not scaled, in fp32; each process finds a part."""
     model.eval()
+    encoded = encoded.only(model.embeddings)
     batches = by_length(np.arange(len(encoded)), encoded.sizes, PREDICT_SIZE, 2 * recipe.batch_tokens)
-    outputs = [model(tensors(encoded.batch(rows))) for rows in batches]
-    order = np.argsort(np.concatenate(batches), kind="stable")
-    logits: npt.NDArray[np.float32] = torch.cat(outputs).numpy()[order]
+    device = device_of(model)
+    mine = batches[ranks.rank :: ranks.count]
+    outputs = [model(tensors(encoded.batch(rows), device)) for rows in mine]
+    empty = torch.empty(0, model.dense.out_features, device=device)
+    parts = ranks.gather(torch.cat([empty, *outputs]))
+    dealt = [rows for rank in range(ranks.count) for rows in batches[rank :: ranks.count]]
+    order = np.argsort(np.concatenate(dealt), kind="stable")
+    logits: npt.NDArray[np.float32] = torch.cat(parts).cpu().numpy()[order]
     return logits
 
 
-def measure(model: Deep, dev: Examples, recipe: Recipe) -> tuple[float, float]:
+def measure(model: Deep, dev: Examples, recipe: Recipe, ranks: Ranks = ALONE) -> tuple[float, float]:
     """Mean loss and quality of the recurrent branch on held-out documents: accuracy, or micro-F1 of several labels."""
-    logits = predict(model, dev.encoded, recipe)
+    logits = predict(model, dev.encoded, recipe, ranks)
     losses = objective.losses(torch.from_numpy(logits), torch.from_numpy(dev.targets)).numpy()
     return float(np.average(losses, weights=dev.weights)), objective.quality(logits, dev.targets, dev.weights)
 

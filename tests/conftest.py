@@ -108,7 +108,7 @@ def tiny() -> Recipe:
     """A recipe that trains in well under a second."""
     from fenlei.recipe import Recipe
 
-    return Recipe(epochs=2, embedding_size=8, options={"hidden_size": 8}, batch_size=32, threads=1)
+    return Recipe(epochs=2, branches=1, embedding_size=8, options={"hidden_size": 8}, batch_size=32, threads=1)
 
 
 @pytest.fixture(scope="session")

@@ -4,7 +4,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fenlei.auto import STREAMS_OF, VIEWS_OF, batch_size_for, check_names, decide, epochs_for, is_han
+from fenlei.auto import (
+    STREAMS_OF,
+    VIEWS_OF,
+    batch_size_for,
+    check_names,
+    decide,
+    epochs_for,
+    is_han,
+    networks_for,
+)
 from fenlei.recipe import Recipe
 from fenlei.streams import STREAMS
 from fenlei.text import TOKENIZERS
@@ -92,7 +101,7 @@ def test_nothing_is_left_open_and_a_decided_recipe_stays(name: str, texts: list[
 
 
 def test_what_was_asked_for_is_kept() -> None:
-    asked = {"tokenizer": "chars", "streams": (), "views": (("chars", 2),), "epochs": 1, "batch_size": 7}
+    asked = {"tokenizer": "chars", "streams": (), "views": (("chars", 2),), "epochs": 1, "batch_size": 7, "branches": 2}
     recipe, said = decided(THAI, pretrain_epochs=2, **asked)
     assert recipe == Recipe(pretrain_epochs=2, **asked)  # type: ignore[arg-type]
     assert said == []
@@ -165,3 +174,21 @@ def test_more_documents_never_mean_more_epochs_or_smaller_batches(one: int, othe
 def test_the_number_of_texts_decides_both() -> None:
     recipe, _ = decided(ENGLISH * 8000)
     assert (recipe.epochs, recipe.batch_size) == (epochs_for(24_000), batch_size_for(24_000)) == (8, 64)
+
+
+@pytest.mark.parametrize(
+    ("texts", "networks"),
+    [
+        (["好" * 20] * 59, 1),
+        (["好" * 20] * 200, 5),
+        (["好" * 300] * 3000, 3),
+        (["好" * 20] * 180_000, 1),
+        (["word " * 10] * 20_000, 5),
+        (["word " * 50] * 20_000, 3),
+        (["word " * 5000] * 2_000, 1),
+    ],
+)
+def test_few_texts_get_several_networks(texts: list[str], networks: int) -> None:
+    assert networks_for(texts, Recipe()) == networks
+    assert networks_for(texts, Recipe(branches=2)) == 2
+    assert networks_for(texts, Recipe(model=None)) == 1

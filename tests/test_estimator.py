@@ -219,7 +219,7 @@ def test_the_recipe_is_in_the_bundle(fitted):
         ({"options": {"model": "lstm2"}}, ValueError, "options cannot hold 'model': set the parameter model"),
         ({"options": {"seed": 3}}, ValueError, "options cannot hold 'seed': set the parameter random_state"),
         ({"options": {"dropout": 2}}, ValueError, r"the setting dropout must be a number in \[0, 1\), got 2"),
-        ({"options": {"branches": None}}, ValueError, "the setting branches must be a whole number of at least 1, got"),
+        ({"options": {"branches": 0}}, ValueError, "the setting branches must be a whole number of at least 1, got"),
         ({"options": {"tokenizer": "bpe"}}, ValueError, "unknown tokenizer 'bpe'; the choices are auto, chars, words"),
         ({"options": {"streams": ("tea",)}}, ValueError, "unknown stream 'tea'; the choices are bigrams"),
         ({"options": [3]}, TypeError, r"options should be a dict of settings, got \[3\]"),

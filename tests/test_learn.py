@@ -12,16 +12,15 @@ import numpy as np
 import pytest
 import torch
 
-from fenlei import learn as module
-from fenlei import linear, quantizing, training
+from fenlei import joining, linear, quantizing, training
 from fenlei.auto import STREAMS_OF, VIEWS_OF
 from fenlei.bundle import Bundle
-from fenlei.learn import GOLDEN, Labelled, Note, classes_of, learn
+from fenlei.learn import GOLDEN, Labelled, classes_of, learn
 from fenlei.models import ENCODERS, restore
 from fenlei.recipe import Recipe
 from fenlei.runtime import Predictor
 from fenlei.scoring import assess, hold
-from fenlei.training import Epoch, Step
+from fenlei.training import Epoch, Note, Step
 
 Sets = tuple[Labelled, Labelled]
 
@@ -95,6 +94,80 @@ def test_several_networks_answer_by_their_mean(chinese: Sets, tiny: Recipe, tmp_
     assert accuracy(bundle, chinese[1]) > 0.9
     assert Predictor(bundle.save(tmp_path / "saved")).verify() == 0.0
     assert [[record["number"] for record in history] for history in bundle.scores["epochs"]] == [[1, 2]] * 3
+
+
+def test_without_dev_each_document_is_judged_by_a_network_that_did_not_learn_from_it(
+    chinese: Sets, tiny: Recipe, tmp_path: Path
+) -> None:
+    train, log = chinese[0], Log()
+    bundle = learn(train, None, tiny.change(branches=3, epochs=8, learning_rate=0.02, table_rate=0.05), log)
+    assert bundle.model["branches"] == bundle.scores["folds"] == 3
+    assert bundle.scores["dev"]["n"] == len(train.texts)
+    assert accuracy(bundle, chinese[1]) > 0.9
+    predictor = Predictor(bundle.save(tmp_path / "saved"))
+    assert predictor.verify() == 0.0
+    # The bundle knows the texts by heart, those who judged them did not.
+    own = predictor.predict_proba(train.texts)
+    truth = np.array([predictor.labels.index(label) for label in train.labels])
+    assert np.mean(own.argmax(1) == truth) >= bundle.scores["dev"]["accuracy"]
+
+
+def test_a_random_label_is_not_guessed_where_nothing_is_held_out(tiny: Recipe) -> None:
+    texts = [f"w{number} x{number} y{number}" for number in range(120)]
+    labels = ["a" if chance < 0.5 else "b" for chance in np.random.default_rng(5).random(120)]
+    bundle = learn(Labelled(texts, labels), None, tiny.change(branches=4, min_count=1), Log())
+    assert bundle.scores["dev"]["accuracy"] < 0.7
+
+
+def test_the_linear_model_alone_is_crossed_too(chinese: Sets, tiny: Recipe) -> None:
+    bundle = learn(chinese[0], None, tiny.change(model=None, options={}), Log())
+    assert bundle.scores["folds"] == 2
+    assert bundle.scores["dev"]["n"] == len(chinese[0].texts)
+    assert bundle.scores["dev"]["accuracy"] == pytest.approx(bundle.scores["linear"]["accuracy"])
+
+
+def test_crossed_training_broken_off_is_judged_by_what_was_judged(chinese: Sets, tiny: Recipe) -> None:
+    log = Log(stop=Epoch, after=3)  # the second network's first epoch
+    bundle = learn(chinese[0], None, tiny.change(branches=3), log)
+    assert "stopped by hand" in log.notes()
+    assert len(bundle.scores["epochs"]) == 2
+    assert bundle.scores["dev"]["n"] == pytest.approx(len(chinese[0].texts) * 2 / 3, abs=2)
+
+
+def test_teachers_answer_for_texts_that_they_have_not_seen(
+    chinese: Sets, tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lessons = []
+    real = training.Trainer.loss
+
+    def spy(self: training.Trainer, *arguments: object) -> torch.Tensor:
+        if self.train.soft is not None:
+            lessons.append(self.train)
+        return real(self, *arguments)  # type: ignore[arg-type]
+
+    monkeypatch.setattr(training.Trainer, "loss", spy)
+    log = Log()
+    recipe = tiny.change(teachers=3, epochs=6, learning_rate=0.02, table_rate=0.05)
+    bundle = learn(*chinese, recipe, log)
+    assert "3 teachers: each learns from the others' texts" in log.notes()
+    assert bundle.model["branches"] == 1
+    assert accuracy(bundle, chinese[1]) > 0.9
+    assert bundle.scores["dev"]["n"] == len(chinese[1].texts)
+    soft = lessons[0].soft
+    assert soft is not None
+    assert len(soft) == len(lessons[0].targets) == len(chinese[0].texts)
+    np.testing.assert_allclose(soft.sum(1), 1, atol=1e-5)
+    assert 0.8 < np.mean(soft.argmax(1) == lessons[0].targets) <= 1
+
+
+def test_teachers_without_dev_are_refused(chinese: Sets, tiny: Recipe) -> None:
+    with pytest.raises(ValueError, match="teachers need held-out documents: give some, or set teachers=0"):
+        learn(chinese[0], None, tiny.change(teachers=3), Log())
+
+
+def test_teachers_broken_off_leave_nothing(chinese: Sets, tiny: Recipe) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        learn(*chinese, tiny.change(teachers=3), Log(stop=Epoch, after=3))
 
 
 def test_the_first_of_several_networks_is_the_one_that_stands_alone(chinese: Sets, tiny: Recipe) -> None:
@@ -453,7 +526,7 @@ def test_the_bundle_says_what_made_it(bundle: Bundle) -> None:
 def test_a_branch_without_a_say_is_left_out_of_the_bundle(
     scales: tuple[float, float], network: bool, wide: bool, chinese: Sets, tiny: Recipe, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "weigh", lambda branches, targets, weights: np.array(scales))
+    monkeypatch.setattr(joining, "weigh", lambda branches, targets, weights: np.array(scales))
     bundle = learn(*chinese, tiny, Log())
     assert bundle.model["branches"] == int(network)
     assert any(name.startswith("branches") for name in bundle.weights) is network

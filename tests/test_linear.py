@@ -50,7 +50,7 @@ def peer(
         p, q = (1 + seen[inside].sum(0)) / (1 + inside.sum()), (1 + seen[~inside].sum(0)) / (1 + (~inside).sum())
         size = np.abs(np.log(p / q))
         scale = 1 - share + share * size / size.mean()
-        machine = LinearSVC(C=cost, random_state=0, max_iter=300)
+        machine = LinearSVC(C=cost, random_state=0, max_iter=300, tol=linear.TOLERANCE)
         machine.fit(scipy.sparse.csr_matrix(x * scale), inside, sample_weight=weights)
         found.append(machine.decision_function(linear.matrix(asked, COLUMNS).toarray() * scale))
     return np.stack(found, 1)
@@ -72,7 +72,7 @@ def test_two_classes_have_opposite_scores() -> None:
     np.testing.assert_allclose(scores, np.hstack([-expected, expected]), atol=1e-5)
 
 
-def test_the_cost_with_the_best_dev_accuracy_wins_and_ties_go_to_the_smaller() -> None:
+def test_the_cost_with_the_best_dev_accuracy_wins() -> None:
     costs = (0.001, 0.1, 1.0, 10.0)
     fitted, train, dev = fit(5, costs=costs)
     accuracies = [np.mean(peer(train, dev[0], cost, linear.EMPHASIS).argmax(1) == dev[1]) for cost in costs]
@@ -132,3 +132,22 @@ def test_no_emphasis_is_tried_and_taken_where_it_is_better(monkeypatch: pytest.M
 def test_dev_weights_count_documents_as_often() -> None:
     fitted, _, _ = fit(3, costs=(1e-6, 1.0), dev_weights=(np.arange(60) < 1).astype(np.float32))
     assert fitted.dev_accuracy in (0.0, 1.0)
+
+
+def test_crossed_scores_come_from_a_machine_that_did_not_learn_from_the_part() -> None:
+    encoded, targets = documents(0, 150, 3)
+    parts = [np.sort(part) for part in np.array_split(np.random.default_rng(2).permutation(150), 3)]
+    fitted = linear.cross_fit(encoded, targets, parts, columns=COLUMNS, classes=3)
+    for part in parts:
+        others = np.setdiff1d(np.arange(150), part)
+        learned = (encoded.take(others), targets[others])
+        expected = peer(learned, encoded.take(part), fitted.cost, fitted.emphasis)
+        np.testing.assert_allclose(fitted.held[part], expected, atol=1e-5)
+    assert fitted.dev_accuracy == pytest.approx(np.mean(fitted.held.argmax(1) == targets))
+    whole = peer((encoded, targets), encoded, fitted.cost, fitted.emphasis)
+    np.testing.assert_allclose(fitted.scores(encoded), whole, atol=1e-5)
+
+
+def test_held_scores_are_those_of_dev() -> None:
+    fitted, _, dev = fit(3)
+    np.testing.assert_array_equal(fitted.held, fitted.scores(dev[0]))

@@ -29,7 +29,9 @@ def open_recipe(texts: Sequence[str], **settings: Any) -> Recipe:
     return decide(texts, Recipe(min_count=1, stream_min_count=1).change(**settings), lambda _: None)
 
 
-def assert_equal(one: Encoded, other: Encoded) -> None:
+def assert_equal(one: Encoded | None, other: Encoded | None) -> None:
+    assert one is not None
+    assert other is not None
     assert one.columns.keys() == other.columns.keys()
     pairs = [(one.columns[name], other.columns[name]) for name in one.columns]
     assert (one.sentences is None) == (other.sentences is None)
@@ -226,8 +228,8 @@ def test_the_bundle_is_the_same_from_lists_files_and_the_cache(
             store = Store.over(draft, sets)
             sides.append(Labelled(store.texts, Column([found[0] for found in sets], store.codes)))
         for _ in range(2):
-            assert told(learn(*sides, recipe, lambda _: None, None, cache)) == expected
-            assert told(learn(*chinese, recipe, lambda _: None, None, cache)) == expected
+            assert told(learn(*sides, recipe, lambda _: None, store=cache)) == expected
+            assert told(learn(*chinese, recipe, lambda _: None, store=cache)) == expected
     assert len([path for path in tmp_path.iterdir() if path.name.startswith("numbers-")]) == 1
 
 
@@ -247,7 +249,7 @@ def test_the_linear_model_learns_from_the_documents_of_the_lot(
     assert bundle.recipe["linear_documents"] == 60
     with Cache(tmp_path) as cache:
         for _ in range(2):
-            assert told(learn(*chinese, chosen, lambda _: None, None, cache)) == told(bundle)
+            assert told(learn(*chinese, chosen, lambda _: None, store=cache)) == told(bundle)
     alone = Recipe(model=None, min_count=1, linear_documents=60)
     places = sample_for(chinese[0].texts, alone)
     assert places is not None

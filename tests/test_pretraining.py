@@ -100,7 +100,9 @@ def test_an_encoder_that_reads_sentences_learns_from_whole_documents(monkeypatch
     encoded = Encoded({"ids": flat.columns["ids"]}, sentences=Ragged(np.array(cut), np.arange(0, 121, 2)))
     shapes = []
     real = pretraining.tensors
-    monkeypatch.setattr(pretraining, "tensors", lambda arrays: shapes.append(arrays["ids"].shape) or real(arrays))
+    monkeypatch.setattr(
+        pretraining, "tensors", lambda arrays, where: shapes.append(arrays["ids"].shape) or real(arrays)
+    )
     with deterministic(RECIPE):
         sizes, options = {"ids": RESERVED + WORDS}, {"hidden_size": 8}
         model = build("han", stream_sizes=sizes, classes=2, embedding_size=8, options=options)

@@ -9,9 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fenlei.learn import Note
 from fenlei.progress import MANY, Progress, clock, line
-from fenlei.training import Epoch, Report, Step
+from fenlei.training import Epoch, Note, Report, Step
 
 
 class Terminal(io.StringIO):

@@ -102,7 +102,7 @@ def test_presets_are_recipes_and_the_first_changes_nothing() -> None:
 
 
 def test_a_preset_takes_further_settings_and_another_network_its_own_options() -> None:
-    assert preset("fast", epochs=5, seed=2) == Recipe(epochs=5, seed=2)
+    assert preset("fast", epochs=5, seed=2) == Recipe(epochs=5, branches=1, seed=2)
     assert preset("classic", model="lstm2").options == PRESETS["classic"]["options"]
     other = preset("classic", model="bilstm")
     assert (other.options, other.steps) == ({}, 10_000)

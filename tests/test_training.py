@@ -13,7 +13,7 @@ from fenlei import training
 from fenlei.models import Deep, build
 from fenlei.pipeline import Arrays, Encoded, Ragged
 from fenlei.recipe import Recipe
-from fenlei.training import Epoch, Examples, Optimizer, by_length, clip, deterministic, drop_tokens, make_batches
+from fenlei.training import Epoch, Examples, by_length, deterministic, drop_tokens, make_batches
 from fenlei.vocab import PAD, UNK
 
 WORDS, CLASSES = 30, 3
@@ -95,71 +95,14 @@ def test_a_text_longer_than_the_budget_is_a_batch_of_its_own() -> None:
     assert [batch.tolist() for batch in batches] == [[0], [2], [1]]
 
 
-@pytest.mark.parametrize("limit", [0.01, 1.0, 1e6])
-def test_clip_equals_torchs_on_dense_gradients(limit: float) -> None:
-    torch.manual_seed(0)
-    ids = torch.tensor([[1, 2, 2, 5], [2, 5, 5, 0]])  # rows seen several times: their gradients add before the norm
-    sparse = nn.Embedding(8, 4, sparse=True)
-    dense = nn.Embedding(8, 4).requires_grad_()
-    layers = nn.Linear(4, 3), nn.Linear(4, 3)
-    dense.load_state_dict(sparse.state_dict())
-    layers[1].load_state_dict(layers[0].state_dict())
-    pairs = []
-    for table, layer in zip((sparse, dense), layers, strict=True):
-        (layer(table(ids)) ** 2).sum().backward()
-        pairs.append([*layer.parameters(), *table.parameters()])
-    norm = clip(pairs[0], limit)
-    assert norm == pytest.approx(float(nn.utils.clip_grad_norm_(pairs[1], limit)), rel=1e-5)
-    for mine, theirs in zip(*pairs, strict=True):
-        assert mine.grad is not None
-        assert theirs.grad is not None
-        torch.testing.assert_close(mine.grad.to_dense(), theirs.grad)
-
-
-def test_clip_skips_what_has_no_gradient() -> None:
-    used, unused = nn.Linear(2, 2), nn.Linear(2, 2)
-    used(torch.ones(1, 2)).sum().backward()
-    assert clip([*used.parameters(), *unused.parameters()], 0.5) > 0.5
-    assert unused.weight.grad is None
-
-
-def test_the_optimizer_decays_matrices_only_and_updates_touched_rows_only() -> None:
-    model = classifier()
-    recipe = RECIPE.change(weight_decay=0.5, warmup=0.0)
-    before = training.snapshot(model)
-    optimizer = Optimizer(model, recipe, 10)
-    ids = torch.tensor([[3, 4]])
-    optimizer.step(model({"ids": ids, "lengths": torch.tensor([2])}).square().sum())
-    table, old = model.state_dict()["embeddings.ids.table.weight"], before["embeddings.ids.table.weight"]
-    changed = (table != old).any(1).nonzero().flatten().tolist()
-    assert changed == [3, 4]
-    decays = {
-        p.ndim > 1: group["weight_decay"] for group in optimizer.optimizers[0].param_groups for p in group["params"]
-    }
-    assert decays == {True: 0.5, False: 0.0}
-
-
-def test_the_learning_rate_rises_then_falls_to_zero() -> None:
-    rate = training.linear(100, 0.1)
-    values = [rate(step) for step in range(101)]
-    assert values[:10] == pytest.approx(np.arange(1, 11) / 10)
-    assert values[10:] == pytest.approx(np.arange(90, -1, -1) / 90)
-    assert all(0 < training.linear(steps, 0.05)(0) <= 1 for steps in (1, 2, 3, 1000))
-    assert rate(500) == 0
-
-
-def test_a_constant_rate_stays_after_its_warm_up() -> None:
-    rate = training.constant(100, 0.1)
-    assert [rate(step) for step in range(10)] == pytest.approx(np.arange(1, 11) / 10)
-    assert {rate(step) for step in range(10, 500)} == {1.0}
-    assert training.constant(100, 0.0)(0) == 1.0
-
-
 @pytest.mark.parametrize(("steps", "epochs", "made", "rounds"), [(10, None, 10, 3), (8, None, 8, 2), (99, 2, 8, 2)])
 def test_training_ends_after_its_steps_or_epochs(steps: int, epochs: int | None, made: int, rounds: int) -> None:
     recipe = RECIPE.change(steps=steps, epochs=epochs, batch_size=16, patience=None)
     trainer = training.Trainer(classifier(), examples(0, 60), recipe)  # four batches an epoch
-    documents = [trainer.epoch(number).documents for number in range(1, trainer.epochs + 1)]
+    documents = []
+    while not trainer.ended:
+        documents.append(trainer.epoch().documents)
+        trainer.close_epoch(trainer.seen, examples(1, 20))
     assert (trainer.optimizer.steps, len(documents)) == (made, rounds)
     assert trainer.out_of_steps is (epochs is None)
     found = list(training.fit(classifier(), examples(0, 60), examples(1, 9), recipe))
@@ -373,7 +316,7 @@ def test_documents_cut_into_sentences_keep_within_the_budget_padding_included(mo
     seen: list[tuple[int, ...]] = []
     real = training.tensors
 
-    def watched(arrays: Arrays) -> dict[str, torch.Tensor]:
+    def watched(arrays: Arrays, device: object = "cpu") -> dict[str, torch.Tensor]:
         seen.append(arrays["ids"].shape)
         return real(arrays)
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
+import math
 import typing
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -104,6 +105,14 @@ def whole(text: str, least: int = 1) -> int:
     raise argparse.ArgumentTypeError(f"expected a whole number from {least} on, got {text!r}")
 
 
+def at_least(text: str, least: float) -> float:
+    """A number from ``least`` on."""
+    with contextlib.suppress(ValueError):
+        if least <= (number := float(text)) < math.inf:
+            return number
+    raise argparse.ArgumentTypeError(f"expected a number from {least:g} on, got {text!r}")
+
+
 def share(text: str) -> float:
     """A number from 0 to 1."""
     with contextlib.suppress(ValueError):
@@ -125,7 +134,7 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
     from fenlei.models import ENCODERS, encoder_options
     from fenlei.recipe import Recipe, preset
 
-    named = ("model", "seed", "epochs", "tokenizer", "min_count", "max_size", "user_words", "stop_words")
+    named = ("model", "seed", "epochs", "tokenizer", "min_count", "max_size", "user_words", "stop_words", "device")
     changes = {name: value for name in named if (value := getattr(arguments, name, None)) is not None}
     try:
         changes |= settings(arguments.set, vars(Recipe()), typing.get_type_hints(Recipe), "setting")

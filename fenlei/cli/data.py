@@ -59,9 +59,18 @@ def divide(
         correct_labels(sides, arguments.corrections, ledger)
     if arguments.dev:
         name_leaks(sides["train"], sides["dev"], ledger)
-    elif not sides["dev"] and recipe.dev_fraction:
+    elif not sides["dev"] and recipe.dev_fraction and not crosses(sides["train"], recipe):
         carve(sides, ledger, recipe)
     return sides
+
+
+def crosses(train: Sequence[Document], recipe: Recipe) -> bool:
+    """Whether no document needs to be held out, as each is judged by a network that did not learn from it."""
+    from fenlei import auto
+    from fenlei.corpus.store import Store
+
+    texts = train.texts if isinstance(train, Store) else [document.text for document in train]
+    return auto.crosses(texts, recipe)
 
 
 def corrections(path: str) -> list[Correction]:

@@ -4,21 +4,35 @@ from __future__ import annotations
 
 import argparse
 import contextlib
+import io
 import json
 import shlex
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fenlei.cli.arguments import DATA, add_data, add_kind, add_recipe, add_verb, add_words, recipe_of, require, whole
-from fenlei.cli.data import corrections, divide, kind_of, read_data
+from fenlei.cli.arguments import (
+    DATA,
+    add_data,
+    add_kind,
+    add_recipe,
+    add_verb,
+    add_words,
+    at_least,
+    recipe_of,
+    require,
+    whole,
+)
+from fenlei.cli.data import corrections, crosses, divide, kind_of, read_data
 from fenlei.cli.output import emit, say
 from fenlei.cli.test import dev_line, measure, scores_line
 
 if TYPE_CHECKING:
     from fenlei.bundle import Bundle
     from fenlei.cache import Cache
+    from fenlei.checkpoint import Checkpoint
     from fenlei.corpus import Document, Ledger
     from fenlei.learn import Labelled
     from fenlei.recipe import Recipe
@@ -37,6 +51,16 @@ def add(verbs: Any) -> None:
     verb.add_argument("--max-size", type=whole, metavar="N", help="tokens in the vocabulary at most")
     add_words(verb)
     add_recipe(verb)
+    verb.add_argument(
+        "--device", choices=("cpu", "cuda", "auto"), help="what trains (default cpu; auto: CUDA if there)"
+    )
+    verb.add_argument("--resume", action="store_true", help="go on from the checkpoint of a training that was killed")
+    verb.add_argument(
+        "--checkpoint-minutes",
+        type=partial(at_least, least=0.0),
+        metavar="N",
+        help="between two checkpoints in BUNDLE.checkpoint (default 5, more where writing takes long; 0: none)",
+    )
     verb.add_argument("--no-report", action="store_true", help="the bundle gets no report.html")
     verb.add_argument("--no-cache", action="store_true", help="read and encode again, and keep nothing for another run")
 
@@ -44,18 +68,24 @@ def add(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Everything that can be wrong with the call is found before the data is read."""
     from fenlei import bundle as bundles
+    from fenlei import ranks
 
     require("torch", "onnx", "sklearn")
     recipe = recipe_of(arguments)
+    check_device(recipe)
     bundles.check_target(arguments.out)
-    with opened(arguments.no_cache) as cache:
+    if ranks.rank_of() > 0:
+        help_train(arguments, recipe)
+        return
+    with checkpoint_of(arguments, recipe) as checkpoint, opened(arguments.no_cache) as cache:
         documents, ledger = read_data(arguments.data, arguments.encoding, arguments.labels, cache)
         sides = divide(documents, ledger, arguments, recipe, cache)
         several = kind_of(documents, arguments.labels) == "several"
-        bundle = train_on(sides["train"], sides["dev"], recipe, ledger, arguments.quiet, several, cache)
-    if not arguments.no_report:
-        add_report(bundle, Path(arguments.out).resolve().name)
-    folder = bundle.save(arguments.out)
+        bundle = train_on(sides["train"], sides["dev"], recipe, ledger, arguments.quiet, several, checkpoint, cache)
+        if not arguments.no_report:
+            add_report(bundle, Path(arguments.out).resolve().name)
+        folder = bundle.save(arguments.out)
+        checkpoint.remove()
     say(f"dev: {dev_line(bundle.scores, recipe.model)}")
     result: dict[str, Any] = {"bundle": str(folder), "scores": bundle.scores, "ledger": ledger.counts}
     if sides["test"]:
@@ -64,6 +94,59 @@ def run(arguments: argparse.Namespace) -> None:
     say_next(folder)
     if arguments.json:
         emit(result)
+
+
+def check_device(recipe: Recipe) -> None:
+    """ArgumentTypeError where it is not there."""
+    from fenlei.training import choose_device
+
+    try:
+        choose_device(recipe.device)
+    except ValueError as error:
+        raise argparse.ArgumentTypeError(str(error)) from error
+
+
+@contextlib.contextmanager
+def checkpoint_of(arguments: argparse.Namespace, recipe: Recipe) -> Iterator[Checkpoint]:
+    """The checkpoint beside the bundle to be, held for this process, resumed if that was asked for."""
+    import torch
+
+    import fenlei
+    from fenlei import checkpoint as checkpoints
+    from fenlei.ranks import count_of
+
+    folder = checkpoints.folder_of(arguments.out)
+    with checkpoints.locked(folder):
+        checkpoint = checkpoints.Checkpoint(folder, arguments.checkpoint_minutes, count_of())
+        found = checkpoint.resume() if arguments.resume else checkpoint.describe()
+        versions = {"fenlei": fenlei.__version__, "torch": str(torch.__version__)}
+        checkpoint.check({"setting": recipe.to_json(), "the number of processes": count_of()} | versions)
+        if arguments.resume:
+            say(
+                f"going on from {folder}: {found}" if found else f"there is no {folder} to resume: training begins anew"
+            )
+        elif found:
+            say(f"{folder} holds an unfinished training ({found}): --resume goes on with it, this one will replace it")
+        yield checkpoint
+
+
+def help_train(arguments: argparse.Namespace, recipe: Recipe) -> None:
+    """Under torchrun, in every process but the leading one: the same documents, a share of the work, not a word."""
+    from fenlei.checkpoint import Checkpoint, folder_of
+    from fenlei.learn import help_learn
+    from fenlei.ranks import count_of
+
+    with contextlib.ExitStack() as stack:
+        with contextlib.redirect_stderr(io.StringIO()):
+            cache = stack.enter_context(opened(arguments.no_cache))
+            documents, ledger = read_data(arguments.data, arguments.encoding, arguments.labels, cache)
+            sides = divide(documents, ledger, arguments, recipe, cache)
+        several = kind_of(documents, arguments.labels) == "several"
+        train = labelled(sides["train"], several)
+        crossed = not sides["dev"] and crosses(sides["train"], recipe)
+        dev = None if crossed else labelled(sides["dev"] or sides["train"], several)
+        checkpoint = Checkpoint(folder_of(arguments.out), arguments.checkpoint_minutes, count_of())
+        help_learn(train, dev, recipe, checkpoint, cache)
 
 
 @contextlib.contextmanager
@@ -88,23 +171,34 @@ def train_on(
     ledger: Ledger,
     quiet: bool,
     several: bool = False,
+    checkpoint: Checkpoint | None = None,
     cache: Cache | None = None,
 ) -> Bundle:
     """A trained bundle, not yet saved; progress goes to standard error."""
     from fenlei.learn import learn
     from fenlei.progress import Progress
 
-    say(f"train: {len(train):,} documents; dev: {len(dev):,}")
-    if not dev:
+    crossed = not dev and crosses(train, recipe)
+    if crossed:
+        ledger.note("no document is held out: each is judged by a network that did not learn from it")
+        say(f"train: {len(train):,} documents; {ledger.notes[-1]}")
+    else:
+        say(f"train: {len(train):,} documents; dev: {len(dev):,}")
+    if not dev and not crossed:
         ledger.note("no document is held out: the dev scores are those of the training data")
         say(ledger.notes[-1])
     try:
         with Progress(sys.stderr, quiet=quiet) as progress:
             found = json.loads(ledger.to_json())
-            learned, judged = labelled(train, several), labelled(dev or train, several)
-            return learn(learned, judged, recipe, progress.show, found, cache)
+            learned = labelled(train, several)
+            judged = None if crossed else labelled(dev or train, several)
+            return learn(learned, judged, recipe, progress.show, found, checkpoint, cache)
     except KeyboardInterrupt:
-        raise KeyboardInterrupt("nothing was written") from None
+        left = checkpoint.describe() if checkpoint is not None else None
+        kept = (
+            f"no bundle was written; --resume goes on from the checkpoint ({left})" if left else "nothing was written"
+        )
+        raise KeyboardInterrupt(kept) from None
 
 
 def add_report(bundle: Bundle, name: str) -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -29,4 +31,24 @@ def reverse(x: Tensor, lengths: Tensor) -> Tensor:
     """
     step = torch.arange(x.shape[1], device=x.device)
     place = torch.where(step < lengths[:, None], lengths[:, None] - 1 - step, step)
-    return x.gather(1, place[:, :, None].expand_as(x))
+    start = torch.arange(len(x), device=x.device)[:, None] * x.shape[1]
+    flat: Tensor = _Swap.apply(x.flatten(0, 1), (start + place).flatten())  # type: ignore[no-untyped-call]
+    return flat.view_as(x)
+
+
+class _Swap(torch.autograd.Function):
+    """``y_n = x_{p(n)}`` for a ``p`` that is its own inverse: the gradient goes the same way back.
+
+    Torch cannot know that no row is taken twice and adds gradients up number by number, at ten times the cost.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, x: Tensor, place: Tensor) -> Tensor:
+        ctx.save_for_backward(place)
+        return x.index_select(0, place)
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (place,) = ctx.saved_tensors
+        back: Tensor = _Swap.apply(gradients[0], place)  # type: ignore[no-untyped-call]
+        return back, None

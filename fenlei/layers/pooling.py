@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -78,7 +79,8 @@ class Max(Pool):
 
     def forward(self, h: Tensor, mask: Tensor) -> Tensor:
         """``h (B, T, W)``, ``mask (B, T)`` to ``(B, W)``."""
-        return h.masked_fill(~mask[:, :, None], LOW).amax(1)
+        largest: Tensor = _Largest.apply(h, mask)  # type: ignore[no-untyped-call]
+        return largest
 
     def nodes(self, graph: Graph, h: str, mask: str) -> str:
         """The same in ONNX."""
@@ -91,6 +93,25 @@ class Max(Pool):
         place = graph.add("ArgMax", inside, axis=1, keepdims=0)
         graph.show(graph.add("Where", silent, graph.constant(np.array(-1)), place), "largest", np.int64)
         return largest
+
+
+class _Largest(torch.autograd.Function):
+    """``max_t h_t`` over real steps, the gradient handed to the step that was largest, the first of equals.
+
+    ``amax`` shares it among equals, and looks through all of ``h`` for them again.
+    """
+
+    @staticmethod
+    def forward(ctx: Any, h: Tensor, mask: Tensor) -> Tensor:
+        largest, place = (h if mask.all() else h.masked_fill(~mask[:, :, None], LOW)).max(1)
+        ctx.save_for_backward(place)
+        ctx.shape = h.shape
+        return largest
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        (place,) = ctx.saved_tensors
+        return gradients[0].new_zeros(ctx.shape).scatter(1, place[:, None], gradients[0][:, None]), None
 
 
 class Attention(Pool):

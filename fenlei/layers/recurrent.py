@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from fenlei.layers.graph import Graph
-from fenlei.layers.mask import reverse
+from fenlei.layers.mask import mask_of, reverse
 
 # For each kind: torch's module, the ONNX operator, and its gates in ONNX's order as places in torch's order.
 CELLS: dict[str, tuple[Callable[..., nn.RNNBase], str, tuple[int, ...]]] = {
@@ -51,7 +51,9 @@ class Recurrent(nn.Module):
         if len(self.ways) == 2:
             outputs.append(reverse(self.ways[1](reverse(x, lengths))[0], lengths))
         joined = torch.cat(outputs, dim=-1)
-        inside = torch.arange(x.shape[1], device=x.device) < lengths[:, None]
+        inside = mask_of(lengths, x.shape[1])
+        if inside.all():
+            return joined
         return joined * inside[:, :, None].to(joined.dtype)
 
     def nodes(self, graph: Graph, x: str, lengths: str) -> str:

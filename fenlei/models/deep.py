@@ -7,6 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 from torch import Tensor, nn
 
+from fenlei.layers.dropout import Dropout
 from fenlei.layers.embedding import Embedding
 from fenlei.layers.graph import Graph
 from fenlei.layers.mask import mask_nodes, mask_of
@@ -33,8 +34,8 @@ class Deep(nn.Module):
         self.embeddings: Mapping[str, Embedding] = nn.ModuleDict(embeddings)  # type: ignore[assignment]
         self.encoder = encoder
         self.dense = nn.Linear(encoder.width, classes)
-        self.dropout = nn.Dropout(dropout)
-        self.embedding_dropout = nn.Dropout(embedding_dropout)
+        self.dropout = Dropout(dropout)
+        self.embedding_dropout = Dropout(embedding_dropout)
 
     def embed(self, arrays: Mapping[str, Tensor]) -> Tensor:
         """The vectors of all streams, summed: ``(B, T, D)`` or ``(B, S, T, D)``."""

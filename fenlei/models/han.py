@@ -7,6 +7,7 @@ from typing import ClassVar, NamedTuple
 import numpy as np
 from torch import Tensor, nn
 
+from fenlei.layers.dropout import Dropout
 from fenlei.layers.graph import Graph
 from fenlei.layers.pooling import Attention
 from fenlei.layers.recurrent import Recurrent
@@ -53,7 +54,7 @@ class HAN(Encoder):
     def __init__(self, input_size: int, hidden_size: int = 128, cell: str = "gru", dropout: float = 0.2) -> None:
         super().__init__()
         self.word_level = Level(cell, input_size, hidden_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.sentence_level = Level(cell, self.word_level.width, hidden_size)
         self.width, self.state_width = self.sentence_level.width, self.word_level.width
 

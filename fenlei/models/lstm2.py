@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from torch import Tensor, nn
+from torch import Tensor
 
 from fenlei.layers.dense import Dense
+from fenlei.layers.dropout import Dropout
 from fenlei.layers.graph import Graph
 from fenlei.layers.pooling import Last
 from fenlei.layers.recurrent import Recurrent
@@ -22,7 +23,7 @@ class LSTM2(Encoder):
         super().__init__()
         self.first = Recurrent("lstm", input_size, hidden_size)
         self.second = Recurrent("lstm", hidden_size, hidden_size)
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.pooling = Last(hidden_size)
         self.dense = Dense(hidden_size, dense)
         self.width, self.state_width = self.dense.width, hidden_size

@@ -6,6 +6,7 @@ from collections.abc import Sequence
 
 from torch import Tensor, nn
 
+from fenlei.layers.dropout import Dropout
 from fenlei.layers.graph import Graph
 from fenlei.layers.pooling import Pooling
 from fenlei.layers.recurrent import Recurrent
@@ -38,7 +39,7 @@ class Stacked(Encoder):
         self.layers: Sequence[Recurrent] = nn.ModuleList(  # type: ignore[assignment]
             Recurrent(cell, width, hidden_size, bidirectional) for _ in range(layers)
         )
-        self.dropout = nn.Dropout(dropout)
+        self.dropout = Dropout(dropout)
         self.pooling = Pooling(pooling, width, 2 if bidirectional else 1)
         self.width, self.state_width = self.pooling.width, width
 

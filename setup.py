@@ -1,0 +1,22 @@
+"""The one thing that pyproject.toml cannot say for sure: compiled loops that an installation can do without."""
+
+import sys
+
+from setuptools import Extension, setup
+
+# No -ffast-math: the compiled loops and their twins in torch are to give equal results. -fno-math-errno lets the square
+# root be one instruction.
+FLAGS = [] if sys.platform == "win32" else ["-O3", "-fno-math-errno", "-fno-trapping-math", "-std=gnu11"]
+
+setup(
+    ext_modules=[
+        Extension(
+            "fenlei.layers._kernels",
+            ["fenlei/layers/kernels.c"],
+            extra_compile_args=FLAGS,
+            py_limited_api=True,
+            optional=True,
+        )
+    ],
+    options={"bdist_wheel": {"py_limited_api": "cp311"}},
+)
