@@ -32,6 +32,7 @@ NETWORKS: dict[str, dict[str, Any]] = {
     "gru": SMALL,
     "stacked": {**SMALL, "layers": 2},
     "bilstm": SMALL,
+    "mingru": SMALL,
     "textcnn": {"filters": 32},
     "rcnn": {**SMALL, "filters": 32, "dense": 16},
     "han": SMALL,

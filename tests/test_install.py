@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import ctypes
 import importlib.metadata
 import json
+import os
 import shutil
 import subprocess
 import sys
 import venv
+import zipfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pytest
 
+from fenlei.layers import kernels
 from fenlei.runtime import Predictor
 
 if TYPE_CHECKING:
@@ -108,13 +112,48 @@ print(json.dumps(sizes))
 """
 
 
+def source(folder: Path) -> None:
+    """What an installation is built from: a copy, as a build leaves its own files behind."""
+    shutil.copytree(ROOT / "fenlei", folder / "fenlei", ignore=shutil.ignore_patterns("__pycache__", "*.so", "*.pyd"))
+    for name in ("pyproject.toml", "setup.py", "README.md", "LICENSE"):
+        shutil.copy(ROOT / name, folder)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("compiler", ["the machine's", "none"])
+def test_a_wheel_has_the_compiled_loops_where_there_is_a_compiler(compiler: str, tmp_path: Path) -> None:
+    if compiler != "none" and shutil.which("cc") is None:
+        pytest.skip("this machine has no compiler")
+    source(tmp_path / "source")
+    environment = os.environ | ({"CC": "/bin/false"} if compiler == "none" else {})
+    command = [
+        sys.executable,
+        "-m",
+        "pip",
+        "wheel",
+        "--quiet",
+        "--no-deps",
+        "--wheel-dir",
+        tmp_path,
+        tmp_path / "source",
+    ]
+    subprocess.run(command, check=True, env=environment, timeout=280)
+    (wheel,) = tmp_path.glob("*.whl")
+    names = zipfile.ZipFile(wheel).namelist()
+    assert "fenlei/layers/kernels.py" in names
+    found = [name for name in names if name.startswith("fenlei/layers/_kernels")]
+    assert len(found) == (compiler != "none")
+    if found:
+        zipfile.ZipFile(wheel).extract(found[0], tmp_path)
+        library = ctypes.CDLL(str(tmp_path / found[0]))
+        assert [name for name in kernels.SIGNATURES if not hasattr(library, name)] == []
+
+
 @pytest.fixture(scope="module")
 def base(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The interpreter of a new environment that holds the base install only."""
     folder = tmp_path_factory.mktemp("base")
-    shutil.copytree(ROOT / "fenlei", folder / "source" / "fenlei", ignore=shutil.ignore_patterns("__pycache__"))
-    for name in ("pyproject.toml", "README.md", "LICENSE"):  # a copy, as a build leaves its own files behind
-        shutil.copy(ROOT / name, folder / "source")
+    source(folder / "source")
     venv.create(folder / "venv", with_pip=True)
     python = folder / "venv" / "bin" / "python"
     command = [python, "-m", "pip", "install", "--quiet", "-c", ROOT / "constraints.txt", folder / "source"]

@@ -43,3 +43,9 @@ def test_each_row_is_reversed_within_its_own_length():
     for row, length in enumerate(ROWS):
         assert found[row].tolist() == [*reversed(x[row, :length].tolist()), *x[row, length:].tolist()]
     assert torch.equal(reverse(found, torch.from_numpy(ROWS)), x)
+
+
+def test_gradients_go_the_way_back_once_and_twice():
+    x, lengths = torch.randn(3, 4, 2, dtype=torch.float64, requires_grad=True), torch.tensor([4, 1, 3])
+    assert torch.autograd.gradcheck(lambda each: reverse(each, lengths), (x,))
+    assert torch.autograd.gradgradcheck(lambda each: reverse(each, lengths), (x,))

@@ -282,3 +282,19 @@ def test_sentences_are_cut_evenly_within_both_limits(lengths: list[int], longest
     assert sum(kept) == max(1, min(most, sum(lengths)))
     if longest >= 20 and most >= sum(lengths) > 0:
         assert kept == [length for length in lengths if length]
+
+
+def test_what_is_not_asked_for_is_not_padded() -> None:
+    offsets = np.array([0, 2, 3])
+    columns = {name: Ragged(np.arange(3) + place, offsets) for place, name in enumerate(("ids", "bigrams", "ngrams"))}
+    some = Encoded(columns, shortened=1).only(["ids", "bigrams"])
+    assert (list(some.columns), some.shortened, len(some)) == (["ids", "bigrams"], 1, 2)
+    batch = some.batch(np.array([1, 0]))
+    assert list(batch) == ["ids", "bigrams", "lengths"]
+    assert batch["bigrams"].tolist() == [[3, 0], [1, 2]]
+    assert batch["lengths"].tolist() == [1, 2]
+
+
+def test_the_lengths_of_some_rows_are_those_of_all() -> None:
+    column = Ragged(np.arange(9), np.array([0, 2, 2, 7, 9]))
+    assert column.lengths_of(np.array([2, 0, 1])).tolist() == column.lengths[[2, 0, 1]].tolist() == [5, 2, 0]

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fenlei.layers.mask import reverse
+from fenlei.layers.mingru import MinimalGRU, candidate
 from fenlei.layers.recurrent import Recurrent
 
 State = Mapping[str, Tensor]  # all that one step computed, by letter, (B, H) each
@@ -148,11 +149,44 @@ class GRUCell(Cell):
         self.d = nn.Parameter(bias_hh.chunk(3)[2].detach().clone())
 
 
+class MinGRUCell(Cell):
+    """Minimal gated unit (Feng et al. 2024): a GRU whose gates do not look at the state.
+
+    ::
+
+        z_t = sigmoid(W_z x_t + b_z)              update gate: how much of the state is renewed
+        g_t = a + 1/2 if a >= 0 else sigmoid(a)   candidate, a = W_g x_t + b_g
+        h_t = (1 - z_t) * h_{t-1} + z_t * g_t     output
+    """
+
+    parts = ("z", "g")
+    letters = ("z", "g", "h")
+
+    def __init__(self, input_size: int, hidden_size: int) -> None:
+        super().__init__(input_size, hidden_size)
+        self.U = nn.ParameterDict()  # the state is mixed, never multiplied
+
+    def step(self, x: Tensor, before: State) -> State:
+        """One word: ``x (B, D)`` to the gate, the candidate and ``h``."""
+        z = torch.sigmoid(x @ self.W["z"].T + self.b["z"])
+        g = candidate(x @ self.W["g"].T + self.b["g"])
+        return {"z": z, "g": g, "h": (1 - z) * before["h"] + z * g}
+
+    @classmethod
+    def of(cls, way: nn.Linear) -> MinGRUCell:
+        """The cell of one way of a ``MinimalGRU``, in whose weights the parts lie stacked."""
+        cell = cls(way.in_features, way.out_features // 2)
+        for mine, theirs in ((cell.W, way.weight), (cell.b, way.bias)):
+            for k, part in zip(cls.parts, theirs.detach().chunk(2), strict=True):
+                mine[k] = nn.Parameter(part.clone())
+        return cell
+
+
 EQUATIONS: dict[str, type[Cell]] = {"rnn": RNNCell, "lstm": LSTMCell, "gru": GRUCell}
 
 
 class Equations(nn.Module):
-    """A recurrent layer run by its equations: it takes the place of a ``Recurrent`` and says the same, step by step."""
+    """A recurrent layer run by its equations: it takes the fused layer's place and says the same, step by step."""
 
     def __init__(self, ways: Sequence[Cell]) -> None:
         super().__init__()
@@ -160,8 +194,10 @@ class Equations(nn.Module):
         self.width = sum(cell.hidden_size for cell in ways)
 
     @classmethod
-    def from_fused(cls, layer: Recurrent) -> Equations:
+    def from_fused(cls, layer: Recurrent | MinimalGRU) -> Equations:
         """The same layer with copies of its weights: one cell a way."""
+        if isinstance(layer, MinimalGRU):
+            return cls([MinGRUCell.of(way) for way in layer.ways])
         return cls([_cell_of(layer.cell, way) for way in layer.ways])
 
     def trace(self, x: Tensor, lengths: Tensor) -> list[dict[str, Tensor]]:

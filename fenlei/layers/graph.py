@@ -52,6 +52,33 @@ class Graph:
         self._nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
         return name
 
+    def split(self, value: str, parts: int) -> list[str]:
+        """Equal parts of the last axis."""
+        names = [self._name("split") for _ in range(parts)]
+        # With no lengths given, Split makes as many equal parts as it has outputs.
+        self._nodes.append(helper.make_node("Split", [value], names, name=names[0], axis=-1))
+        return names
+
+    def mix(self, kept: str, written: str, size: int, ways: int) -> str:
+        """``h_t = kept_t * h_{t-1} + written_t`` over ``(B, T, ways * size)`` from 0 on, the second way backwards."""
+        arrays = [self.split(each, ways) if ways > 1 else [each] for each in (kept, written)]
+        zero = self.constant(np.zeros(1, np.float32))
+        rows = self.add("Concat", self.axis(kept, 0), self.constant(np.array([size])), axis=0)
+        start = self.add("Expand", zero, rows)
+        names = [self._name("scan") for _ in range(2 * ways)]
+        way = list(range(ways))
+        attributes = {
+            "num_scan_inputs": 2 * ways,
+            "scan_input_axes": [1] * 2 * ways,
+            "scan_input_directions": way * 2,
+            "scan_output_axes": [1] * ways,
+            "scan_output_directions": way,
+            "body": _mixing(ways, size),
+        }
+        node = helper.make_node("Scan", [start] * ways + arrays[0] + arrays[1], names, name=names[0], **attributes)
+        self._nodes.append(node)
+        return self.add("Concat", *names[ways:], axis=2) if ways > 1 else names[1]
+
     def rename(self, value: str, name: str) -> str:
         """The same value under a name of the caller's choice, for the graph's outputs."""
         self._nodes.append(helper.make_node("Identity", [value], [name], name=name))
@@ -81,3 +108,19 @@ class Graph:
     def _name(self, stem: str) -> str:
         self._count += 1
         return f"{stem}_{self._count}"
+
+
+def _mixing(ways: int, size: int) -> onnx.GraphProto:
+    """One step of ``Graph.mix``: the states, what is kept of each and what is written, to the states, twice."""
+    nodes, letters = [], ("h", "kept", "written")
+    for way in range(ways):
+        nodes += [
+            helper.make_node("Mul", [f"kept{way}", f"h{way}"], [f"left{way}"]),
+            helper.make_node("Add", [f"left{way}", f"written{way}"], [f"next{way}"]),
+            helper.make_node("Identity", [f"next{way}"], [f"out{way}"]),
+        ]
+    values = [
+        [helper.make_tensor_value_info(f"{letter}{way}", TensorProto.FLOAT, ("B", size)) for way in range(ways)]
+        for letter in (*letters, "next", "out")
+    ]
+    return helper.make_graph(nodes, "mix", values[0] + values[1] + values[2], values[3] + values[4])

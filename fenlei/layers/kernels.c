@@ -23,6 +23,13 @@
 #define EACH_PROCESSOR
 #endif
 
+/* Into each of those copies. */
+#if defined(__GNUC__)
+#define INLINE static inline __attribute__((always_inline))
+#else
+#define INLINE static inline
+#endif
+
 /* The sum of the values (count, size) that have the same id, a row an id, ids in the order in which they come.
  *
  * slots: a number for every id of the table, all -1, and all -1 again afterwards. skipped is an id that is left out.
@@ -74,6 +81,189 @@ EXPORT EACH_PROCESSOR void adam_rows(float *restrict table, float *restrict mean
         }
     }
 }
+
+/* exp(x) within 2 units in the last place (Cephes' polynomial), without a branch: the compiler makes vectors of it. */
+INLINE float exponential(float x)
+{
+    x = x > 88.0f ? 88.0f : x;
+    x = x < -87.0f ? -87.0f : x;
+    float n = floorf(x * 1.44269504088896341f + 0.5f);
+    float r = x - n * 0.693359375f;
+    r -= n * -2.12194440e-4f;
+    float p = 1.9875691500e-4f;
+    p = p * r + 1.3981999507e-3f;
+    p = p * r + 8.3334519073e-3f;
+    p = p * r + 4.1665795894e-2f;
+    p = p * r + 1.6666665459e-1f;
+    p = p * r + 5.0000001201e-1f;
+    p = p * r * r + r + 1.0f;
+    union {
+        int32_t bits;
+        float value;
+    } power = {((int32_t)n + 127) << 23};
+    return p * power.value;
+}
+
+INLINE float sigmoid(float x)
+{
+    return 1.0f / (1.0f + exponential(-x));
+}
+
+/* bfloat16 is the upper half of a float; storing rounds to the nearest, to the even one of two. */
+INLINE float from_bf16(uint16_t x)
+{
+    union {
+        uint32_t bits;
+        float value;
+    } wide = {(uint32_t)x << 16};
+    return wide.value;
+}
+
+INLINE uint16_t to_bf16(float x)
+{
+    union {
+        float value;
+        uint32_t bits;
+    } wide = {x};
+    return (uint16_t)((wide.bits + 0x7fff + ((wide.bits >> 16) & 1)) >> 16);
+}
+
+/* Numbers of either kind; half is known when the code is compiled, so nothing is asked inside a loop. */
+typedef struct {
+    void *numbers;
+    int half;
+} Array;
+
+INLINE float get(const Array a, int64_t place)
+{
+    return a.half ? from_bf16(((const uint16_t *)a.numbers)[place]) : ((const float *)a.numbers)[place];
+}
+
+INLINE void put(const Array a, int64_t place, float x)
+{
+    if (a.half)
+        ((uint16_t *)a.numbers)[place] = to_bf16(x);
+    else
+        ((float *)a.numbers)[place] = x;
+}
+
+/* The unit of fenlei.layers.mingru: u (B, T, ways, 2, H), the preimages of z and g, to h (B, T, ways, H).
+ *
+ * Way 0 reads each row from its first step to its last, way 1 from its last to its first; past a row's end h is zero.
+ * state (H) is scratch. */
+INLINE void forward(const Array u, const int64_t *lengths, int64_t B, int64_t T, int64_t ways, int64_t H,
+                           float *restrict state, const Array h)
+{
+    for (int64_t b = 0; b < B; b++) {
+        const int64_t length = lengths[b];
+        for (int64_t way = 0; way < ways; way++) {
+            for (int64_t d = 0; d < H; d++)
+                state[d] = 0;
+            for (int64_t step = 0; step < length; step++) {
+                const int64_t t = way ? length - 1 - step : step, row = (b * T + t) * ways + way;
+#pragma GCC ivdep
+                for (int64_t d = 0; d < H; d++) {
+                    const float z = sigmoid(get(u, 2 * row * H + d)), x = get(u, (2 * row + 1) * H + d);
+                    const float s = sigmoid(x), g = x >= 0 ? x + 0.5f : s;
+                    state[d] += z * (g - state[d]);
+                    put(h, row * H + d, state[d]);
+                }
+            }
+        }
+        for (int64_t d = (b * T + length) * ways * H; d < (b + 1) * T * ways * H; d++)
+            put(h, d, 0);
+    }
+}
+
+/* From the gradient of h that of u. carry (H) is scratch. */
+INLINE void backward(const Array u, const Array h, const Array dh, const int64_t *lengths, int64_t B, int64_t T,
+                            int64_t ways, int64_t H, float *restrict carry, const Array du)
+{
+    for (int64_t b = 0; b < B; b++) {
+        const int64_t length = lengths[b];
+        for (int64_t way = 0; way < ways; way++) {
+            for (int64_t d = 0; d < H; d++)
+                carry[d] = 0;
+            for (int64_t step = length - 1; step >= 0; step--) {
+                const int64_t t = way ? length - 1 - step : step, row = (b * T + t) * ways + way;
+                const float there = step ? 1.0f : 0.0f; /* before the first step h is zero */
+                const int64_t before = step ? (way ? row + ways : row - ways) : row;
+#pragma GCC ivdep
+                for (int64_t d = 0; d < H; d++) {
+                    const float z = sigmoid(get(u, 2 * row * H + d)), x = get(u, (2 * row + 1) * H + d);
+                    const float s = sigmoid(x), g = x >= 0 ? x + 0.5f : s, slope = x >= 0 ? 1.0f : s * (1 - s);
+                    const float total = get(dh, row * H + d) + carry[d];
+                    put(du, 2 * row * H + d, total * (g - there * get(h, before * H + d)) * z * (1 - z));
+                    put(du, (2 * row + 1) * H + d, total * z * slope);
+                    carry[d] = total * (1 - z);
+                }
+            }
+        }
+        for (int64_t d = (b * T + length) * ways * 2 * H; d < (b + 1) * T * ways * 2 * H; d++)
+            put(du, d, 0);
+    }
+}
+
+/* The largest number of each column of h (B, T, W) over the steps where mask (B, T) is true, and its first place. */
+INLINE void largest(const Array h, const uint8_t *mask, int64_t B, int64_t T, int64_t W, float *restrict best,
+                    int32_t *restrict place, const Array result)
+{
+    for (int64_t b = 0; b < B; b++, place += W) {
+        for (int64_t d = 0; d < W; d++) {
+            best[d] = -INFINITY;
+            place[d] = 0;
+        }
+        for (int64_t t = 0; t < T; t++) {
+            if (!mask[b * T + t])
+                continue;
+            for (int64_t d = 0; d < W; d++) {
+                const float x = get(h, (b * T + t) * W + d);
+                place[d] = x > best[d] ? (int32_t)t : place[d];
+                best[d] = x > best[d] ? x : best[d];
+            }
+        }
+        for (int64_t d = 0; d < W; d++)
+            put(result, b * W + d, best[d]);
+    }
+}
+
+/* The gradient of h: that of the result at the places, zero elsewhere. */
+INLINE void spread(const Array dresult, const int32_t *place, int64_t B, int64_t T, int64_t W, const Array dh)
+{
+    for (int64_t b = 0; b < B; b++)
+        for (int64_t t = 0; t < T; t++)
+            for (int64_t d = 0; d < W; d++)
+                put(dh, (b * T + t) * W + d, place[b * W + d] == t ? get(dresult, b * W + d) : 0.0f);
+}
+
+#define BOTH_KINDS(NAME, HALF)                                                                                         \
+    EXPORT EACH_PROCESSOR void mingru_forward_##NAME(void *u, const int64_t *lengths, int64_t B, int64_t T,            \
+                                                     int64_t ways, int64_t H, float *state, void *h)                   \
+    {                                                                                                                  \
+        forward((Array){u, HALF}, lengths, B, T, ways, H, state, (Array){h, HALF});                                    \
+    }                                                                                                                  \
+                                                                                                                       \
+    EXPORT EACH_PROCESSOR void mingru_backward_##NAME(void *u, void *h, void *dh, const int64_t *lengths, int64_t B,   \
+                                                      int64_t T, int64_t ways, int64_t H, float *carry, void *du)      \
+    {                                                                                                                  \
+        backward((Array){u, HALF}, (Array){h, HALF}, (Array){dh, HALF}, lengths, B, T, ways, H, carry,                 \
+                 (Array){du, HALF});                                                                                   \
+    }                                                                                                                  \
+                                                                                                                       \
+    EXPORT EACH_PROCESSOR void largest_##NAME(void *h, const uint8_t *mask, int64_t B, int64_t T, int64_t W,           \
+                                              float *best, int32_t *place, void *result)                               \
+    {                                                                                                                  \
+        largest((Array){h, HALF}, mask, B, T, W, best, place, (Array){result, HALF});                                  \
+    }                                                                                                                  \
+                                                                                                                       \
+    EXPORT EACH_PROCESSOR void spread_##NAME(void *dresult, const int32_t *place, int64_t B, int64_t T, int64_t W,     \
+                                             void *dh)                                                                 \
+    {                                                                                                                  \
+        spread((Array){dresult, HALF}, place, B, T, W, (Array){dh, HALF});                                             \
+    }
+
+BOTH_KINDS(f32, 0)
+BOTH_KINDS(bf16, 1)
 
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, NULL};
 

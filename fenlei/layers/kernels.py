@@ -8,16 +8,22 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+from typing import Any
 
 import torch
 from torch import Tensor
 
 POINTER, COUNT, NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 
-SIGNATURES: dict[str, tuple[type[ctypes.c_int64] | None, list[type]]] = {
+SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "sum_by_id": (COUNT, [POINTER, POINTER, COUNT, COUNT, COUNT, POINTER, POINTER, POINTER]),
     "adam_rows": (None, [POINTER] * 5 + [COUNT] * 2 + [NUMBER] * 5),
 }
+for precision in ("f32", "bf16"):
+    SIGNATURES[f"mingru_forward_{precision}"] = (None, [POINTER] * 2 + [COUNT] * 4 + [POINTER] * 2)
+    SIGNATURES[f"largest_{precision}"] = (None, [POINTER] * 2 + [COUNT] * 3 + [POINTER] * 3)
+    SIGNATURES[f"spread_{precision}"] = (None, [POINTER] * 2 + [COUNT] * 3 + [POINTER])
+    SIGNATURES[f"mingru_backward_{precision}"] = (None, [POINTER] * 4 + [COUNT] * 4 + [POINTER] * 2)
 
 
 def _load() -> ctypes.CDLL | None:
@@ -32,6 +38,7 @@ def _load() -> ctypes.CDLL | None:
     return library
 
 
+PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
 LIBRARY = _load()
 LOADED = LIBRARY is not None
 
@@ -42,3 +49,15 @@ def usable(*tensors: Tensor) -> bool:
         each.device.type == "cpu" and each.dtype in (torch.float32, torch.int64) and each.is_contiguous()
         for each in tensors
     )
+
+
+def has(x: Tensor) -> bool:
+    """Whether there is a compiled loop for numbers like those of ``x``: float32 or bfloat16, not on another device."""
+    return LOADED and x.dtype in PRECISIONS and x.device.type == "cpu"
+
+
+def call(name: str, kind: torch.dtype, *arguments: Tensor | int) -> None:
+    """A loop in one of its two precisions; tensors, which have no gaps, go as pointers."""
+    assert LIBRARY is not None
+    pointers = [each.data_ptr() if isinstance(each, Tensor) else each for each in arguments]
+    getattr(LIBRARY, f"{name}_{PRECISIONS[kind]}")(*pointers)

@@ -9,7 +9,9 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.autograd.function import once_differentiable
 
+from fenlei.layers import kernels
 from fenlei.layers.graph import Graph
 
 LOW = -1e30  # under every real number that a network makes, and safe in bfloat16
@@ -79,8 +81,10 @@ class Max(Pool):
 
     def forward(self, h: Tensor, mask: Tensor) -> Tensor:
         """``h (B, T, W)``, ``mask (B, T)`` to ``(B, W)``."""
-        largest: Tensor = _Largest.apply(h, mask)  # type: ignore[no-untyped-call]
-        return largest
+        if kernels.has(h):
+            largest: Tensor = _Largest.apply(h.contiguous(), mask.contiguous())  # type: ignore[no-untyped-call]
+            return largest
+        return h.masked_fill(~mask[:, :, None], LOW).amax(1)
 
     def nodes(self, graph: Graph, h: str, mask: str) -> str:
         """The same in ONNX."""
@@ -96,22 +100,28 @@ class Max(Pool):
 
 
 class _Largest(torch.autograd.Function):
-    """``max_t h_t`` over real steps, the gradient handed to the step that was largest, the first of equals.
+    """``max_t h_t`` over real steps, compiled; the gradient goes to the step that was largest, the first of equals.
 
-    ``amax`` shares it among equals, and looks through all of ``h`` for them again.
+    Torch's ``amax`` shares it among equals, and looks through all of ``h`` for them again.
     """
 
     @staticmethod
     def forward(ctx: Any, h: Tensor, mask: Tensor) -> Tensor:
-        largest, place = (h if mask.all() else h.masked_fill(~mask[:, :, None], LOW)).max(1)
+        batch, steps, width = h.shape
+        place, result = torch.empty(batch, width, dtype=torch.int32), h.new_empty(batch, width)
+        kernels.call("largest", h.dtype, h, mask, batch, steps, width, torch.empty(width), place, result)
         ctx.save_for_backward(place)
         ctx.shape = h.shape
-        return largest
+        return result
 
     @staticmethod
+    @once_differentiable
     def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
         (place,) = ctx.saved_tensors
-        return gradients[0].new_zeros(ctx.shape).scatter(1, place[:, None], gradients[0][:, None]), None
+        gradient = gradients[0].contiguous()
+        back = gradient.new_empty(ctx.shape)
+        kernels.call("spread", gradient.dtype, gradient, place, *ctx.shape, back)
+        return back, None
 
 
 class Attention(Pool):

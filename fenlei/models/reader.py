@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from torch import Tensor
 
 from fenlei.layers.graph import Graph
+from fenlei.layers.mingru import MinimalGRU
 from fenlei.layers.pooling import Pooling
 from fenlei.layers.recurrent import Recurrent
 from fenlei.models.encoder import Encoder
@@ -15,7 +16,7 @@ from fenlei.models.encoder import Encoder
 class Reader(Encoder):
     """``h_1 .. h_T = recurrent(x)``, ``document = pooling(h)``; a network says which recurrence and which pooling."""
 
-    def __init__(self, recurrent: Recurrent, pooling: str | Sequence[str]) -> None:
+    def __init__(self, recurrent: Recurrent | MinimalGRU, pooling: str | Sequence[str]) -> None:
         super().__init__()
         self.recurrent = recurrent
         self.pooling = Pooling(pooling, recurrent.width, len(recurrent.ways))

@@ -20,6 +20,7 @@ from fenlei.bundle import Bundle
 from fenlei.layers.cells import Equations, State
 from fenlei.layers.convolution import Convolution
 from fenlei.layers.mask import mask_of, reverse
+from fenlei.layers.mingru import MinimalGRU
 from fenlei.layers.pooling import Attention, Max
 from fenlei.layers.recurrent import Recurrent
 from fenlei.models import Classifier, Deep, restore
@@ -150,9 +151,9 @@ def trace(bundle: Bundle, text: str, gradients: bool = False) -> Trace:
 
 
 class Watched(nn.Module):
-    """Takes the place of a ``Recurrent``: runs its equations, says the same, and keeps every step."""
+    """Takes the place of a recurrent layer: runs its equations, says the same, and keeps every step."""
 
-    def __init__(self, layer: Recurrent) -> None:
+    def __init__(self, layer: Recurrent | MinimalGRU) -> None:
         super().__init__()
         equations = Equations.from_fused(layer)
         self.cells, self.width = equations.ways, equations.width
@@ -193,7 +194,7 @@ class Watcher:
         self.encoder = branch.encoder
         self.seen: dict[str, tuple[Any, Any]] = {}
         for name, module in list(self.encoder.named_modules()):
-            if isinstance(module, Recurrent):
+            if isinstance(module, Recurrent | MinimalGRU):
                 self.encoder.set_submodule(name, Watched(module))
             elif isinstance(module, Attention | Max | Level):
                 module.register_forward_hook(partial(self._keep, name))
