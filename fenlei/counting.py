@@ -11,7 +11,6 @@ from fenlei.pipeline import Pipeline
 from fenlei.recipe import Recipe
 from fenlei.tallies import Counting, count
 from fenlei.text import Tokenizer, read_stop_words, read_user_words
-from fenlei.wide import Wide
 
 
 def build_pipeline(
@@ -46,7 +45,7 @@ def build_pipeline(
         if sample is not None:
             found = count(sample, Counting(tokenizer, (), views, with_tokens=False), processes)
         size = min(recipe.ngram_max_size, linear.MOST_CELLS // classes)
-        wide = Wide.from_counts(found.ngrams, found.documents, views, recipe.ngram_min_count, size)
+        wide = found.ngrams.wide(recipe.ngram_min_count, size)
     encoder = ENCODERS.get(recipe.model or "")
     sentence_length = recipe.sentence_length if encoder is not None and encoder.reads_sentences else 0
     return Pipeline(tokenizer, vocab, tables, wide, recipe.max_length, sentence_length)

@@ -10,10 +10,11 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fenlei.streams import STREAMS, TokenBatch
-from fenlei.text import Tokenizer, normalize
+from fenlei.pipeline import cut
+from fenlei.streams import STREAMS
+from fenlei.text import Tokenizer
 from fenlei.vocab import Vocab
-from fenlei.wide import Tally, document_ngrams, sums
+from fenlei.wide import Counts, Tally, document_ngrams, sums
 from fenlei.workers import Arrays, Job, Work, pack, spread, unpack
 
 MOST_TOKENS = 1 << 22  # distinct ones held: 4 million words are about half a gigabyte
@@ -25,11 +26,10 @@ Views = Sequence[tuple[str, int]]
 class Tallies:
     """Counts of some texts: of ``tokens``, of the ids of each of ``streams``, of documents with each n-gram."""
 
-    def __init__(self, streams: Iterable[str]) -> None:
+    def __init__(self, streams: Iterable[str], views: Views = ()) -> None:
         self.tokens: Counter[str] = Counter()
         self.streams = {name: Tally(MOST_STREAM_IDS) for name in streams}
-        self.ngrams = Tally()
-        self.documents = 0
+        self.ngrams = Counts(views)
 
     def add(self, found: Arrays) -> None:
         """What ``Counting`` found in one chunk."""
@@ -40,8 +40,7 @@ class Tallies:
             self._forget()
         for name, tally in self.streams.items():
             tally.add(found[f"stream.{name}"], found[f"stream_counts.{name}"])
-        self.ngrams.add(found["ngrams"], found["ngram_counts"])
-        self.documents += int(found["documents"][0])
+        self.ngrams.merge(found["ngrams"], found["ngram_counts"], int(found["documents"][0]))
 
     def _forget(self) -> None:
         """Drop the rarer half of the tokens, as ``Tally`` does."""
@@ -61,9 +60,8 @@ class Counting:
 
     def __call__(self, texts: list[str]) -> Arrays:
         """The chunk's counts, every kind sorted."""
-        normal = [normalize(text, nfkc=self.tokenizer.nfkc, lower=self.tokenizer.lower) for text in texts]
-        batch = TokenBatch.join(normal, [self.tokenizer(text) for text in texts])
-        tokens = Counter(batch.tokens) if self.with_tokens else Counter[str]()
+        batch = cut(texts, self.tokenizer)
+        tokens = batch.tokens.counts() if self.with_tokens else {}
         found: dict[str, npt.NDArray[Any]] = pack(list(tokens))
         found["token_counts"] = np.fromiter(tokens.values(), np.int64, len(tokens))
         for name in self.streams:
@@ -100,7 +98,7 @@ def counted(hashes: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint64], npt
 
 def count(texts: Iterable[str], counting: Counting, processes: int | None = None) -> Tallies:
     """Everything asked for in all texts, the same however many processes count."""
-    tallies = Tallies(counting.streams)
+    tallies = Tallies(counting.streams, counting.views)
     for found in spread(texts, counting.job(), processes):
         tallies.add(found)
     return tallies

@@ -172,7 +172,7 @@ def test_counts_are_those_of_a_counter() -> None:
     found = count(TEXTS, COUNTING)
     tokens = Counter(token for text in TEXTS for token in COUNTING.tokenizer(text))
     assert found.tokens == tokens
-    assert found.documents == len(TEXTS)
+    assert found.ngrams._documents == len(TEXTS)
     assert found.streams["bigrams"].total()[1].sum() == tokens.total()
     assert COUNTING.job().module == "fenlei.tallies"
     assert json.loads(COUNTING.job().setup["settings"].tobytes())["views"] == [["chars", 2]]
