@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check slow bench bench-networks bench-tutorial bench-explain bench-check bench-decisions bench-serve bench-size bench-scaling bench-speed bench-predict pictures screenshots clean
+.PHONY: demo test check slow bench bench-networks bench-tutorial bench-explain bench-check bench-decisions bench-serve bench-size bench-scaling bench-growth bench-speed bench-predict pictures screenshots clean
 
 .venv/demo.done: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -43,6 +43,10 @@ bench-explain: .venv/dev.done
 # Whether check --deep finds flipped labels.
 bench-check: .venv/dev.done
 	$(BIN)/python benchmarks/flipped.py --data $(DATA)
+
+# Time and memory of reading, counting and encoding at 10,000, 100,000 and 1,000,000 documents.
+bench-growth: .venv/dev.done
+	$(BIN)/python benchmarks/growth.py --data $(DATA)
 
 bench: .venv/bench.done
 	$(BIN)/python benchmarks/accuracy.py --data $(DATA) --sets $(SETS)

@@ -49,7 +49,10 @@ class Ragged(NamedTuple):
 
     def fill(self, place: Array, inside: Array) -> Array:
         """The values at ``place (...)`` where ``inside``, zeros elsewhere."""
-        return np.where(inside, self.values[place], self.values.dtype.type(0))
+        values = self.values[place]
+        if values.dtype.kind == "u":  # ids in files are of the smallest type that holds them
+            values = values.astype(np.int64)
+        return np.where(inside, values, values.dtype.type(0))
 
     def take(self, rows: npt.NDArray[np.int64]) -> Ragged:
         """The named rows, in that order."""

@@ -915,3 +915,35 @@ def test_train_makes_small_what_it_trained_or_saves_the_whole(run: Run, data: Pa
     assert failed.status == 1
     assert re.search(r"is about \d+KB; the whole bundle was saved to .*B\n$", failed.err)
     assert run("info", tmp_path / "B").status == 0
+
+
+def test_a_second_training_starts_from_the_cache(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FENLEI_CACHE", str(tmp_path / "cache"))
+    found = "the numbers are in the cache"
+    call = ["train", str(data / "train.tsv"), "--set", "model=null", "--no-report", "--out"]
+    assert main([*call, str(tmp_path / "plain"), "--no-cache"]) == 0
+    assert not (tmp_path / "cache").exists()
+    for name in ("first", "second"):
+        assert main([*call, str(tmp_path / name)]) == 0
+        assert (found in capsys.readouterr().err) == (name == "second")
+        for file in ("model.safetensors", "pipeline.safetensors", "vocab.tsv", "model.onnx", "ledger.json"):
+            assert (tmp_path / name / file).read_bytes() == (tmp_path / "plain" / file).read_bytes()
+    assert sorted(path.name.split("-")[0] for path in (tmp_path / "cache").iterdir()) == ["corpus", "numbers"]
+
+
+def test_training_goes_on_without_a_cache_that_cannot_be_had(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FENLEI_CACHE", str(tmp_path / "file" / "cache"))
+    assert (
+        main(["train", str(data / "train.tsv"), "--set", "model=null", "--no-report", "--out", str(tmp_path / "b")])
+        == 0
+    )
+    assert "nothing is kept for another run: " in capsys.readouterr().err
+    monkeypatch.setenv("FENLEI_CACHE_SIZE", "much")
+    monkeypatch.setenv("FENLEI_CACHE", str(tmp_path / "cache"))
+    assert main(["train", str(data / "train.tsv"), "--set", "model=null", "--out", str(tmp_path / "c")]) == 1
+    assert "FENLEI_CACHE_SIZE is 'much', expected a number of bytes" in capsys.readouterr().err
