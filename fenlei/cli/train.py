@@ -74,7 +74,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     require("torch", "onnx", "sklearn")
     recipe = recipe_of(arguments)
-    if arguments.max_size is not None or arguments.int8:  # what is made small is one network, judged by what is held out
+    if arguments.max_size is not None or arguments.int8:  # one network, judged by what is held out
         recipe = recipe.change(branches=recipe.branches or 1)
     check_device(recipe)
     bundles.check_target(arguments.out)
