@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check slow bench bench-networks bench-tutorial bench-explain bench-check bench-decisions bench-serve bench-scaling bench-speed bench-predict pictures screenshots clean
+.PHONY: demo test check slow bench bench-networks bench-tutorial bench-explain bench-check bench-decisions bench-serve bench-size bench-scaling bench-growth bench-speed bench-predict pictures screenshots clean
 
 .venv/demo.done: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -44,6 +44,10 @@ bench-explain: .venv/dev.done
 bench-check: .venv/dev.done
 	$(BIN)/python benchmarks/flipped.py --data $(DATA)
 
+# Time and memory of reading, counting and encoding at 10,000, 100,000 and 1,000,000 documents.
+bench-growth: .venv/dev.done
+	$(BIN)/python benchmarks/growth.py --data $(DATA)
+
 bench: .venv/bench.done
 	$(BIN)/python benchmarks/accuracy.py --data $(DATA) --sets $(SETS)
 	$(BIN)/python benchmarks/deletion.py --data $(DATA)
@@ -74,6 +78,10 @@ bench-scaling: .venv/dev.done
 # Texts a second beside fastText, one text, loading, the first answer; quickest on an idle machine.
 bench-predict: .venv/bench.done
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/predicting.py --data $(DATA)
+
+# How small a bundle can be made, and what that costs.
+bench-size: .venv/dev.done
+	$(BIN)/python benchmarks/sizes.py --data $(DATA)
 
 # Titles a second in training: ours, the loop people write, fastText, and the machine's limit.
 bench-speed: .venv/bench.done

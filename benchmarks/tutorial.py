@@ -28,12 +28,13 @@ from torch import Tensor, nn
 
 from fenlei import training
 from fenlei.auto import decide
-from fenlei.counting import build_pipeline
+from fenlei.branches import build_branch
 from fenlei.layers.cells import Equations, LSTMCell, State
-from fenlei.learn import Data, Labelled, build_branch, classes_of, encode
+from fenlei.learn import Data, Labelled, classes_of, encode
 from fenlei.models import Deep
 from fenlei.models.lstm2 import LSTM2
 from fenlei.pipeline import Pipeline
+from fenlei.preparing import prepare
 from fenlei.recipe import preset
 from fenlei.text import Tokenizer
 from fenlei.vocab import PAD, UNK
@@ -126,8 +127,8 @@ def measure(data: Path, name: str, fault_name: str, seed: int) -> Run:
         recipe = recipe.change(max_size=len(Tokenizer("jieba")(train.texts[0])))
     recipe = decide(train.texts, recipe, lambda _: None)
     labels = classes_of(train.labels)
-    pipeline = build_pipeline(train.texts, recipe, len(labels))
-    numbers = encode(train, dev, labels, pipeline)
+    prepared = prepare(train.texts, dev.texts, recipe, len(labels))
+    pipeline, numbers = prepared.pipeline, encode(train, dev, labels, prepared, recipe)
     fault.edit(numbers)
     with training.deterministic(recipe), order(fault):
         network = faulty(recipe, pipeline, len(labels), fault)

@@ -279,7 +279,8 @@ def hold_out(data: Labelled, recipe: Recipe, ledger: Ledger) -> tuple[Labelled, 
     """
     if crosses(data.texts, recipe):
         return data, None
-    pairs = zip(data.texts, data.sets, strict=True)
+    sets = data.sets
+    pairs = zip(data.texts, sets, strict=True)
     documents = [Document(text, next(iter(found), ""), "", "", found[1:]) for text, found in pairs]
     held = split_dev(documents, recipe.dev_fraction, recipe.seed)[1] if recipe.dev_fraction else []
     texts = {document.text for document in held}  # copies of a text stay on one side
@@ -287,7 +288,7 @@ def hold_out(data: Labelled, recipe: Recipe, ledger: Ledger) -> tuple[Labelled, 
         [place for place, text in enumerate(data.texts) if (text in texts) == in_dev] for in_dev in (False, True)
     )
     every = range(len(data.texts))
-    judged, learned, known = ({label for place in side for label in data.sets[place]} for side in (dev, train, every))
+    judged, learned, known = ({label for place in side for label in sets[place]} for side in (dev, train, every))
     # A class all of whose texts stand in other classes too can vanish from train with them.
     if len(judged) < 2 or learned != known:
         ledger.note(NOT_HELD_OUT)

@@ -81,6 +81,7 @@ def lengths(train: Array, dev: Array, limit: int) -> dict[str, Any]:
     return {"edges": edges.tolist(), "limit": limit} | counts
 
 
-def classes(truth: Array, labels: Sequence[str]) -> dict[str, int]:
-    """How many texts have each label, ``truth (B, C)``."""
-    return dict(zip(labels, (truth > 0).sum(axis=0).tolist(), strict=True))
+def classes(targets: Array, labels: Sequence[str]) -> dict[str, int]:
+    """How many texts have each label; ``targets`` are class numbers ``(B,)``, or 0 and 1 ``(B, C)``."""
+    counts = (targets > 0).sum(axis=0) if targets.ndim == 2 else np.bincount(targets, minlength=len(labels))
+    return dict(zip(labels, counts.tolist(), strict=True))

@@ -9,6 +9,7 @@ import onnxruntime
 import torch
 
 from fenlei.layers.graph import Graph
+from fenlei.layers.packing import Packed
 from fenlei.models import Classifier
 from fenlei.pipeline import Array, Arrays, Encoded, Ragged
 
@@ -16,18 +17,31 @@ SHAPES = ((1, 1), (1, 7), (3, 1), (5, 13), (16, 40))  # batch and steps at which
 TOLERANCE = 1e-5
 
 
-def export(model: Classifier, stream_sizes: Mapping[str, int], shapes: Sequence[tuple[int, int]] = SHAPES) -> bytes:
+def export(
+    model: Classifier,
+    stream_sizes: Mapping[str, int],
+    shapes: Sequence[tuple[int, int]] = SHAPES,
+    packed: Mapping[str, Packed] | None = None,
+    int8: bool = False,
+) -> bytes:
     """The whole network as ONNX bytes: the pipeline's arrays in, ``probabilities (B, C)`` out.
+
+    Its initializers are named as the model's parameters. ``packed`` ones stand in it as they are stored; the model's
+    own are to be equal to what is unpacked. With ``int8`` the graph that comes out, unlike the one that was checked,
+    lets packed LSTM layers compute in 8 bits: what that does to the answers is for the caller to see.
 
     The graph answers random inputs of several shapes and row lengths before it is handed out; an answer that differs
     from the model's by more than 1e-5 is an ``ArithmeticError``.
     """
-    graph = Graph()
+    graph = Graph(model.state_dict(), packed)
     data = graph.model(model.nodes(graph))
     session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
     rng = np.random.default_rng(0)
     for batch, steps in shapes:
         check(model, session, example(model, stream_sizes, batch, steps, rng))
+    if int8:
+        graph = Graph(model.state_dict(), packed, int8)
+        data = graph.model(model.nodes(graph))
     return data
 
 

@@ -38,6 +38,7 @@ class Data:
     tokens: int
     crossed: bool = False
     numbers: Ints | None = None
+    fitted: Examples | None = None  # what the linear model is fitted on, where that is not all of ``train``
 
     @property
     def several(self) -> bool:

@@ -14,25 +14,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
-import torch
 
 import fenlei
-from fenlei import linear, ranks, training
+from fenlei import linear, preparing, ranks, training
 from fenlei.auto import decide
 from fenlei.beside import Beside, Check
 from fenlei.branches import train_branches
 from fenlei.bundle import Bundle
+from fenlei.cache import Cache
 from fenlei.checkpoint import Checkpoint
-from fenlei.counting import build_pipeline
+from fenlei.corpus.store import Column
 from fenlei.decisions import Decisions
 from fenlei.distilling import teach
 from fenlei.export import export
 from fenlei.folds import Data, crossed, fold_numbers, held_out
 from fenlei.joining import Joined, join
+from fenlei.layers.graph import stored
 from fenlei.linear import Linear
 from fenlei.models import Classifier, Deep
 from fenlei.objective import name_of_quality
-from fenlei.pipeline import Pipeline
+from fenlei.pipeline import Encoded, Pipeline
+from fenlei.preparing import Prepared, affordable, sample_for, taken
 from fenlei.recipe import Recipe
 from fenlei.runtime import Predictor
 from fenlei.scoring import Rival, hold, judge
@@ -57,9 +59,16 @@ class Labelled(NamedTuple):
         return bool(self.labels) and not isinstance(self.labels[0], str)
 
     @property
-    def sets(self) -> list[tuple[str, ...]]:
+    def sets(self) -> Sequence[tuple[str, ...]]:
         """The labels of each text."""
-        return [(found,) if isinstance(found, str) else found for found in self.labels]
+        if isinstance(self.labels, Column):
+            return Column([as_set(found) for found in self.labels.values], self.labels.codes)
+        return [as_set(found) for found in self.labels]
+
+
+def as_set(found: str | tuple[str, ...]) -> tuple[str, ...]:
+    """One label or several as several."""
+    return (found,) if isinstance(found, str) else found
 
 
 def learn(
@@ -69,6 +78,7 @@ def learn(
     watch: Watch,
     ledger: dict[str, Any] | None = None,
     checkpoint: Checkpoint | None = None,
+    store: Cache | None = None,
 ) -> Bundle:
     """Train a classifier as ``recipe`` says and return its bundle, not yet saved.
 
@@ -78,12 +88,13 @@ def learn(
     far; before the first has ended there is nothing to keep, and ``KeyboardInterrupt`` goes on.
 
     ``checkpoint`` is written meanwhile and, where it was told to resume, gone on from. Under torchrun this is for the
-    leading process; the others ``help_learn``.
+    leading process; the others ``help_learn``. With a ``store`` the same texts are counted and encoded only once, and
+    their numbers need not fit in memory.
     """
     began = time.perf_counter()
     if dev is None and recipe.teachers:
         raise ValueError("teachers need held-out documents: give some, or set teachers=0")
-    dev, data, pipeline, recipe = prepare(train, dev, recipe, watch)
+    dev, data, pipeline, recipe = prepare(train, dev, recipe, watch, store)
     with training.deterministic(recipe), linear.unfinished_fits(), Beside(partial(fit_linear, data, pipeline)) as fit:
         fitted = cache(partial(wait_for, fit, recipe.model is not None, name_of_quality(data.dev.targets), watch))
         branches, histories = train_together(data, pipeline, recipe, watch, checkpoint or Checkpoint(), fitted)
@@ -94,6 +105,7 @@ def learn(
         if joined.model.wide is None:
             pipeline = replace(pipeline, wide=None)
         bundle = assemble(joined.model, pipeline, recipe, data.labels, ledger or {})
+        bundle.tables |= usage(data.train.encoded, pipeline)
         score(bundle, dev, data, joined, baseline, recipe)
     bundle.scores |= {
         "epochs": [[vars(epoch) for epoch in history] for history in histories],
@@ -102,21 +114,28 @@ def learn(
     return bundle
 
 
-def help_learn(train: Labelled, dev: Labelled | None, recipe: Recipe, checkpoint: Checkpoint) -> None:
+def help_learn(
+    train: Labelled, dev: Labelled | None, recipe: Recipe, checkpoint: Checkpoint, store: Cache | None = None
+) -> None:
     """Under torchrun: take a share of the leading process's work on the networks, which is in ``learn``."""
-    _, data, pipeline, recipe = prepare(train, dev, recipe, lambda _: None)
+    _, data, pipeline, recipe = prepare(train, dev, recipe, lambda _: None, store)
     with training.deterministic(recipe):
         train_together(data, pipeline, recipe, lambda _: None, checkpoint, lambda: None)
 
 
 def prepare(
-    train: Labelled, dev: Labelled | None, recipe: Recipe, watch: Watch
+    train: Labelled, dev: Labelled | None, recipe: Recipe, watch: Watch, store: Cache | None = None
 ) -> tuple[Labelled, Data, Pipeline, Recipe]:
     """The held-out documents that count, all as numbers, the road there, and the recipe with nothing left open."""
     labels = classes_of(label for found in train.sets for label in found)
     dev = None if dev is None else _known_only(dev, labels, watch)
     recipe = decide(train.texts, recipe, lambda sentence: watch(Note(sentence)))
-    pipeline = build_pipeline(train.texts, recipe, len(labels))
+    recipe = afford(train.texts, recipe, len(labels), watch)
+    held, sample = (None, None) if dev is None else (dev.texts, sample_for(train.texts, recipe))
+    prepared = preparing.prepare(train.texts, held, recipe, len(labels), sample, store)
+    pipeline = prepared.pipeline
+    if prepared.found:
+        watch(Note("counted and encoded before: the numbers are in the cache"))
     watch(Note(f"vocabulary: {len(pipeline.vocab.tokens):,} tokens" + _sizes(pipeline)))
     if recipe.model and not pipeline.vocab.tokens:
         many = f"no token was seen {recipe.min_count} times: to the network all texts look the same"
@@ -126,7 +145,7 @@ def prepare(
         if recipe.model is None:
             raise ValueError(f"{many}; name a network, such as model=bilstm")
         watch(Note(many))
-    data = encode(train, dev, labels, pipeline, recipe)
+    data = encode(train, dev, labels, prepared, recipe)
     if data.train.encoded.shortened:
         watch(Note(f"{data.train.encoded.shortened:,} texts are longer than {recipe.max_length} tokens and were cut"))
     return dev or train, data, pipeline, recipe
@@ -155,8 +174,11 @@ def _known_only(dev: Labelled, labels: list[str], watch: Watch) -> Labelled:
 def take(data: Labelled, places: list[int]) -> Labelled:
     """The documents at some places."""
     weights = None if data.weights is None else data.weights[places]
+    rows = np.array(places, np.int64)
+    if isinstance(data.labels, Column):
+        return Labelled(taken(data.texts, rows), data.labels.take(rows), weights)
     labels: Any = [data.labels[place] for place in places]
-    return Labelled([data.texts[place] for place in places], labels, weights)
+    return Labelled(taken(data.texts, rows), labels, weights)
 
 
 def balance(train: Labelled, recipe: Recipe) -> Labelled:
@@ -170,36 +192,60 @@ def balance(train: Labelled, recipe: Recipe) -> Labelled:
     return train._replace(weights=weights if train.weights is None else weights * train.weights)
 
 
+def afford(texts: Sequence[str], recipe: Recipe, classes: int, watch: Watch) -> Recipe:
+    """The recipe with the number of documents that the linear model is fitted on, where it cannot be all of them.
+
+    Where it has to speak of every training document, as to teachers, it learns from all.
+    """
+    if recipe.teachers:
+        return recipe.change(linear_documents=None)
+    if recipe.linear_documents is None and recipe.wide and classes <= linear.MOST_CLASSES:
+        recipe = recipe.change(linear_documents=affordable(texts, recipe))
+    if recipe.wide and recipe.linear_documents is not None and recipe.linear_documents < len(texts):
+        lot = f"{recipe.linear_documents:,} of {len(texts):,} documents, drawn by lot"
+        watch(Note(f"the linear model learns from {lot}: its fit is in memory; --set linear_documents=N takes others"))
+    return recipe
+
+
 def _sizes(pipeline: Pipeline) -> str:
     parts = [f", {len(table) - 1:,} {name.replace('_', ' ')}" for name, table in pipeline.streams.items()]
     return "".join(parts) + (f", {len(pipeline.wide) - 1:,} n-grams for the linear model" if pipeline.wide else "")
 
 
-def encode(train: Labelled, dev: Labelled | None, labels: list[str], pipeline: Pipeline, recipe: Recipe) -> Data:
-    """Texts to ids, labels to class numbers; a part for each network of ``recipe``, crossed where there is no dev."""
+def encode(train: Labelled, dev: Labelled | None, labels: list[str], prepared: Prepared, recipe: Recipe) -> Data:
+    """Labels to class numbers beside the texts' numbers; a part for each network, crossed where there is no dev."""
     number = {label: place for place, label in enumerate(labels)}
 
-    def examples(side: Labelled) -> Examples:
+    def examples(side: Labelled, encoded: Encoded) -> Examples:
         if not side.several:
-            targets = np.array([number[label] for (label,) in side.sets], np.int64)
+            targets = np.fromiter((number[label] for (label,) in side.sets), np.int64, len(side.labels))
         else:
             targets = np.zeros((len(side.labels), len(labels)), np.int8)
             for row, found in zip(targets, side.sets, strict=True):
                 row[[number[label] for label in found if label in number]] = 1
-        return Examples(pipeline.encode(side.texts), targets, side.weights)
+        return Examples(encoded, targets, side.weights)
 
-    tokens, networks = len(pipeline.vocab.tokens), recipe.branches or 1
-    learned = examples(train)._replace(weights=balance(train, recipe).weights)
+    tokens, networks = len(prepared.pipeline.vocab.tokens), recipe.branches or 1
+    learned = examples(train, prepared.train)._replace(weights=balance(train, recipe).weights)
     numbers = None
     if dev is None or recipe.teachers:
         count = recipe.teachers if dev is not None else networks
         numbers = fold_numbers(train.texts, train.sets, max(2, count), recipe.seed)
-    if dev is not None:
-        held = examples(dev)
-        return Data(labels, learned, held, held_out(learned, held, networks), tokens, numbers=numbers)
+    if dev is not None and prepared.dev is not None:
+        held, fitted = examples(dev, prepared.dev), sampled(learned, prepared)
+        return Data(labels, learned, held, held_out(learned, held, networks), tokens, numbers=numbers, fitted=fitted)
     assert numbers is not None
     held = learned._replace(weights=train.weights)
     return Data(labels, learned, held, crossed(learned, held, numbers), tokens, crossed=True, numbers=numbers)
+
+
+def sampled(learned: Examples, prepared: Prepared) -> Examples | None:
+    """The documents that the linear model is fitted on, where these are not all."""
+    rows = prepared.sample
+    if rows is None or prepared.sampled is None:
+        return None
+    weights = None if learned.weights is None else learned.weights[rows]
+    return Examples(prepared.sampled, learned.targets[rows], weights)
 
 
 def fit_linear(data: Data, pipeline: Pipeline, check: Check) -> Linear | None:
@@ -212,6 +258,7 @@ def fit_linear(data: Data, pipeline: Pipeline, check: Check) -> Linear | None:
         parts = [np.flatnonzero(data.numbers == number) for number in np.unique(data.numbers)]
         whole = (train.encoded, train.targets, parts, train.weights)
         return linear.cross_fit(*whole, columns=columns, classes=classes, check=check)
+    train = data.fitted or train
     sides = (train.encoded, train.targets, dev.encoded, dev.targets, train.weights, dev.weights)
     return linear.fit(*sides, columns=columns, classes=classes, check=check)
 
@@ -288,7 +335,7 @@ def assemble(
             "embedding_options": dict(recipe.embedding_options),
             "branches": len(model.branches),
         },
-        weights={name: compact(value) for name, value in model.state_dict().items()},
+        weights={name: stored(value) for name, value in model.state_dict().items()},
         graph=export(model, pipeline.stream_sizes()),
         recipe=recipe.to_json(),
         scores={},
@@ -299,10 +346,13 @@ def assemble(
     )
 
 
-def compact(weight: torch.Tensor) -> npt.NDArray[Any]:
-    """The array to store: float16 where that loses nothing, whole numbers as they are."""
-    halved = weight.is_floating_point() and torch.equal(weight.half().float(), weight)
-    return (weight.half() if halved else weight).numpy()
+def usage(encoded: Encoded, pipeline: Pipeline) -> dict[str, npt.NDArray[np.uint16]]:
+    """How often training read each id of each stream, at most 65,535 times: what shrinking leaves out last."""
+    most = np.iinfo(np.uint16).max
+    return {
+        f"counts.{name}": np.minimum(np.bincount(encoded.columns[name].values, minlength=size), most).astype(np.uint16)
+        for name, size in pipeline.stream_sizes().items()
+    }
 
 
 def score(bundle: Bundle, dev: Labelled, data: Data, joined: Joined, baseline: Linear | None, recipe: Recipe) -> None:

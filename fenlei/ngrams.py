@@ -4,9 +4,12 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cache, cached_property
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
+
+from fenlei import eliasfano
 
 Hashes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
@@ -90,6 +93,8 @@ class NgramTable:
     """
 
     hashes: Hashes
+    bits: int = 64
+    """Of a hash, its highest, that are compared: a small table holds no more of them."""
 
     def __post_init__(self) -> None:
         if self.hashes.dtype != np.uint64 or self.hashes.ndim != 1 or not np.all(self.hashes[1:] > self.hashes[:-1]):
@@ -100,6 +105,8 @@ class NgramTable:
 
     def rows(self, hashes: Hashes) -> Ints:
         """The row of each hash ``(N,) -> (N,)``, 0 for one that the table does not hold."""
+        if self.bits < 64:
+            hashes = hashes >> np.uint64(64 - self.bits)
         if not len(self.hashes):
             return np.zeros(len(hashes), np.int64)
         starts, shift, longest = self._index
@@ -128,6 +135,25 @@ class NgramTable:
         counts = np.bincount((self.hashes >> shift).astype(np.int64), minlength=1 << bits)
         starts = np.minimum(np.cumsum(counts) - counts, len(self.hashes) - 1)
         return starts.astype(np.int32), shift, int(counts.max())
+
+    def shorten(self, bits: int, worth: npt.NDArray[Any]) -> tuple[NgramTable, Ints]:
+        """The table by the highest bits of its hashes, and which of its n-grams, from 0 on, stand in it ``(V',)``.
+
+        Of n-grams that this makes equal the one of most ``worth (V,)`` stays.
+        """
+        short = self.hashes >> np.uint64(self.bits - bits)
+        best = np.lexsort((-worth, short))
+        kept = best[np.concatenate([[True], short[best][1:] != short[best][:-1]])] if len(best) else best
+        return NgramTable(short[kept], bits), kept.astype(np.int64)
+
+    def stored(self) -> npt.NDArray[np.uint64] | npt.NDArray[np.uint8]:
+        """The array that a bundle keeps: the hashes, or where they are short, bytes of ``fenlei.eliasfano``."""
+        return self.hashes if self.bits == 64 else eliasfano.encode(self.hashes, self.bits)
+
+    @classmethod
+    def restore(cls, array: npt.NDArray[Any]) -> NgramTable:
+        """The table that ``stored`` came from."""
+        return cls(*eliasfano.decode(array)) if array.dtype == np.uint8 else cls(array)
 
 
 def most_frequent(hashes: Hashes, counts: Ints, min_count: int, max_size: int) -> tuple[NgramTable, Ints]:

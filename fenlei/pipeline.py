@@ -49,7 +49,10 @@ class Ragged(NamedTuple):
 
     def fill(self, place: Array, inside: Array) -> Array:
         """The values at ``place (...)`` where ``inside``, zeros elsewhere."""
-        return np.where(inside, self.values[place], self.values.dtype.type(0))
+        values = self.values[place]
+        if values.dtype.kind == "u":  # ids in files are of the smallest type that holds them
+            values = values.astype(np.int64)
+        return np.where(inside, values, values.dtype.type(0))
 
     def take(self, rows: npt.NDArray[np.int64]) -> Ragged:
         """The named rows, in that order."""
@@ -226,7 +229,7 @@ class Pipeline:
 
     def tables(self) -> Arrays:
         """The arrays of this pipeline by name: the hashes of each stream, the wide branch's hashes and idf."""
-        tables: Arrays = {f"streams.{name}": table.hashes for name, table in self.streams.items()}
+        tables: Arrays = {f"streams.{name}": table.stored() for name, table in self.streams.items()}
         return tables if self.wide is None else tables | self.wide.tables()
 
     @classmethod
@@ -235,7 +238,7 @@ class Pipeline:
         unknown = [name for name in settings["streams"] if name not in STREAMS]
         if unknown:
             raise ValueError(f"unknown id stream {unknown[0]!r}; this fenlei has {', '.join(STREAMS)}")
-        streams = {name: NgramTable(tables[f"streams.{name}"]) for name in settings["streams"]}
+        streams = {name: NgramTable.restore(tables[f"streams.{name}"]) for name in settings["streams"]}
         wide = None if settings["wide"] is None else Wide.restore(settings["wide"], tables)
         limits = int(settings["max_length"]), int(settings["sentence_length"])
         return cls(Tokenizer.from_json(settings["tokenizer"]), vocab, streams, wide, *limits)

@@ -12,8 +12,9 @@ from sklearn.cluster import KMeans
 from threadpoolctl import threadpool_limits
 from torch import nn
 
-from fenlei.layers.codes import Learned
+from fenlei.layers.codes import MOST_CODEWORDS, Learned
 from fenlei.layers.embedding import Full, Shared
+from fenlei.layers.packing import Parts, Sums
 from fenlei.models import Deep
 
 Floats = npt.NDArray[np.float32]
@@ -102,3 +103,17 @@ def stored(model: Deep) -> int:
     """Bytes of the embedding as a bundle holds it: float16, and whole bytes."""
     values = [value for table in model.embeddings.values() for value in table.state_dict().values()]
     return sum(2 * value.numel() if value.is_floating_point() else value.nbytes for value in values)
+
+
+def sums(weight: Floats, counts: Floats, codes: int, seed: int = 0) -> Sums:
+    """``weight (N, D)`` as sums of ``codes`` codewords a row; ``counts (N,)`` say how much a row's error counts."""
+    found = quantize(weight, counts, [min(MOST_CODEWORDS, len(weight))] * codes, seed)
+    return Sums(found.codes, np.stack(found.codewords).astype(np.float16))
+
+
+def parts(weight: Floats, counts: Floats, width: int, seed: int = 0) -> Parts:
+    """``weight (N, D)`` in parts of ``width`` numbers, which divides ``D``, each the nearest codeword of one book."""
+    pieces = np.ascontiguousarray(weight, np.float32).reshape(-1, width)
+    often = np.repeat(counts.astype(np.float32), weight.shape[1] // width)
+    book = _k_means(pieces, often, min(MOST_CODEWORDS, len(pieces)), seed).astype(np.float16)
+    return Parts(nearest(pieces, book.astype(np.float32)).astype(np.uint8).reshape(len(weight), -1), book)

@@ -9,13 +9,14 @@ from typing import Any
 
 COUNTS = (
     *("batch_size", "batch_tokens", "branches", "embedding_size", "epochs", "max_length", "max_size", "min_count"),
-    *("ngram_max_size", "ngram_min_count", "patience", "sentence_length", "steps", "stream_max_size"),
-    *("stream_min_count", "threads"),
+    *("linear_documents", "ngram_max_size", "ngram_min_count", "patience", "sentence_length", "steps"),
+    *("stream_max_size", "stream_min_count", "threads"),
 )
 OPEN = (
     "batch_size",
     "branches",
     "epochs",
+    "linear_documents",
     "max_size",
     "patience",
     "steps",
@@ -65,6 +66,7 @@ class Recipe:
     sentence_length: int = 64
     ngram_min_count: int = 2
     ngram_max_size: int = 1_000_000
+    linear_documents: int | None = None
 
     # training
     seed: int = 0

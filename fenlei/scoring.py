@@ -120,8 +120,7 @@ def judge(
         result["linear"] = {name: own[name] for name in own if name not in ("classes", "confusion", "n")} | settings
         result["lead"] = lead((named == truth).all(1), (rival == truth).all(1))
     shown = evidence.collect(held.texts, held.probabilities, truth, named, held.labels, rival)
-    learned = train.astype(np.int8) if held.several else one_hot(train, len(held.labels))
-    counts = {side: evidence.classes(rows, held.labels) for side, rows in (("train", learned), ("dev", truth))}
+    counts = {side: evidence.classes(rows, held.labels) for side, rows in (("train", train), ("dev", truth))}
     histogram = evidence.lengths(lengths[0], dev.encoded.lengths, lengths[1])
     return result, found.to_json(), {"classes": counts, "lengths": histogram} | shown
 

@@ -29,6 +29,7 @@ Ints = npt.NDArray[np.int64]
 BATCH_SIZE = 128  # where the recipe leaves it open
 PREDICT_SIZE = 512
 POOL = 64  # batches that are sorted by length together: nearly no padding, yet the order stays random
+BLOCK = 1 << 20  # numbers that are digested at a time
 TICK = 0.2  # seconds between two signs of life
 CPU = torch.device("cpu")
 
@@ -57,8 +58,10 @@ class Examples(NamedTuple):
             columns["sentences"] = self.encoded.sentences
         arrays = [array for name in sorted(columns) for array in columns[name]]
         for array in (*arrays, self.targets, *([] if self.weights is None else [self.weights])):
-            found.update(f"{array.dtype} {array.shape} ".encode())
-            found.update(np.ascontiguousarray(array).data)
+            kind = np.dtype(np.int64) if array.dtype.kind == "u" else array.dtype  # files have the smallest type
+            found.update(f"{kind} {array.shape} ".encode())
+            for start in range(0, len(array), BLOCK):
+                found.update(np.ascontiguousarray(array[start : start + BLOCK], kind).data)
         return found.hexdigest()
 
 

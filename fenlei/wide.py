@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -15,6 +15,7 @@ from fenlei.ngrams import Hashes, Ints, NgramTable
 from fenlei.streams import TokenBatch, Tokens
 
 Floats = npt.NDArray[np.float32]
+STEP = 1 / 16  # 255 of them reach the idf of one document in 16 million
 
 
 def _characters(batch: TokenBatch) -> Tokens:
@@ -102,7 +103,10 @@ class Wide:
 
     def tables(self) -> dict[str, npt.NDArray[Any]]:
         """The arrays by name."""
-        return {"wide.hashes": self.table.hashes, "wide.idf": self.idf}
+        return {
+            "wide.hashes": self.table.stored(),
+            "wide.idf": self.idf if self.table.bits == 64 else steps_of(self.idf),
+        }
 
     @classmethod
     def restore(cls, settings: Mapping[str, Any], tables: Mapping[str, npt.NDArray[Any]]) -> Wide:
@@ -111,7 +115,17 @@ class Wide:
         unknown = [name for name, _ in views if name not in VIEWS]
         if unknown:
             raise ValueError(f"unknown n-gram view {unknown[0]!r}; this fenlei has {', '.join(VIEWS)}")
-        return cls(views, NgramTable(tables["wide.hashes"]), tables["wide.idf"])
+        return cls(views, NgramTable.restore(tables["wide.hashes"]), idf_of(tables["wide.idf"]))
+
+
+def steps_of(idf: Floats) -> npt.NDArray[np.uint8]:
+    """Inverse document frequencies as bytes, in steps of ``STEP`` from 1 on: what a small table keeps of them."""
+    return np.clip(np.round((idf - 1) / STEP), 0, 255).astype(np.uint8)
+
+
+def idf_of(array: npt.NDArray[Any]) -> Floats:
+    """What ``steps_of`` came from, nearly, or the frequencies themselves."""
+    return (1 + STEP * array).astype(np.float32) if array.dtype == np.uint8 else array
 
 
 class Counts:
@@ -125,13 +139,13 @@ class Counts:
     def add(self, batch: TokenBatch) -> None:
         """Count the documents of one more batch."""
         self._documents += len(batch)
-        for number, (name, longest) in enumerate(self.views):
-            hashes, owners = _ngrams(batch, name, longest, number)
-            # one number a pair of document and n-gram, so that a single sort finds each pair once
-            pairs = hashes ^ ngrams.mix(owners.astype(np.uint64))
-            order = np.argsort(pairs)  # which of equal pairs comes first is all the same: they hold one hash
-            pairs = pairs[order]
-            self._tally.add(hashes[order[np.flatnonzero(np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)])]])
+        for hashes in document_ngrams(batch, self.views):
+            self._tally.add(hashes)
+
+    def merge(self, hashes: Hashes, counts: Ints, documents: int) -> None:
+        """Add what was counted elsewhere, in so many documents: distinct ``hashes (N,)`` and their ``counts (N,)``."""
+        self._documents += documents
+        self._tally.add(hashes, counts)
 
     def wide(self, min_count: int, max_size: int) -> Wide:
         """Keep the n-grams that stand in ``min_count`` documents, the ``max_size`` commonest."""
@@ -141,30 +155,73 @@ class Counts:
 
 
 class Tally:
-    """How often each hash was added, in memory that grows with the distinct ones."""
+    """How often each hash was added, in memory that grows with the distinct ones, up to a bound.
 
-    LIMIT = 1 << 24  # hashes held before they are counted
+    Past ``most`` distinct hashes the rarer half is forgotten: a hash seen again starts anew, so a count can be too
+    small by at most ``missed``, and nothing commoner than that is ever lost (as in the lossy counting of Manku and
+    Motwani 2002).
+    """
 
-    def __init__(self) -> None:
+    LIMIT = 1 << 21  # hashes held before they are counted
+    MOST = 1 << 24
+
+    def __init__(self, most: int = MOST) -> None:
+        self.most = most
         self._hashes, self._counts = np.zeros(0, np.uint64), np.zeros(0, np.int64)
-        self._waiting: list[Hashes] = []
+        self._waiting: list[tuple[Hashes, Ints]] = []
+        self._size = 0
+        self.missed = 0
 
-    def add(self, hashes: Hashes) -> None:
-        """Count each of ``hashes (N,)`` once more."""
-        self._waiting.append(hashes)
-        if sum(map(len, self._waiting)) > self.LIMIT:
+    def add(self, hashes: Hashes, counts: Ints | None = None) -> None:
+        """Count each of ``hashes (N,)`` once more, or so many times more as ``counts (N,)`` say."""
+        self._waiting.append((hashes, np.ones(len(hashes), np.int64) if counts is None else counts))
+        self._size += len(hashes)
+        if self._size > max(self.LIMIT, len(self._hashes) // 2):
             self.total()
 
     def total(self) -> tuple[Hashes, Ints]:
         """Distinct hashes, sorted, and their counts, both ``(V,)``."""
-        hashes, counts = np.unique(np.concatenate([*self._waiting, self._hashes[:0]]), return_counts=True)
-        if not len(self._hashes):
-            self._hashes, self._counts, self._waiting = hashes, counts, []
-            return hashes, counts
-        both, place = np.unique(np.concatenate([self._hashes, hashes]), return_inverse=True)
-        sums = np.bincount(place, np.concatenate([self._counts, counts]), len(both))
-        self._hashes, self._counts, self._waiting = both, sums.astype(np.int64), []
+        if self._waiting:
+            waiting, counts = zip(*self._waiting, strict=True)
+            self._waiting, self._size = [], 0
+            self._merge(*sums(np.concatenate(waiting), np.concatenate(counts)))
+            if len(self._hashes) > self.most:
+                self._forget()
         return self._hashes, self._counts
+
+    def _merge(self, hashes: Hashes, counts: Ints) -> None:
+        """Add the counts of distinct ``hashes (N,)``, sorted, in one pass and one copy of what is known."""
+        place = np.searchsorted(self._hashes, hashes)
+        known = place < len(self._hashes)
+        known[known] = self._hashes[place[known]] == hashes[known]
+        summed = self._counts.copy()
+        summed[place[known]] += counts[known]
+        self._counts = np.insert(summed, place[~known], counts[~known])
+        self._hashes = np.insert(self._hashes, place[~known], hashes[~known])
+
+    def _forget(self) -> None:
+        floor = int(np.partition(self._counts, -self.most // 2)[-self.most // 2])
+        kept = self._counts > floor
+        self._hashes, self._counts, self.missed = self._hashes[kept], self._counts[kept], self.missed + floor
+
+
+def sums(hashes: Hashes, counts: Ints) -> tuple[Hashes, Ints]:
+    """The distinct ones among ``hashes (N,)``, sorted, and the sum of the ``counts (N,)`` of each."""
+    order = np.argsort(hashes, kind="stable")
+    hashes, counts = hashes[order], counts[order]
+    starts = np.flatnonzero(np.concatenate([np.ones(min(1, len(hashes)), bool), hashes[1:] != hashes[:-1]]))
+    return hashes[starts], np.add.reduceat(counts, starts) if len(starts) else counts
+
+
+def document_ngrams(batch: TokenBatch, views: Sequence[tuple[str, int]]) -> Iterator[Hashes]:
+    """Of each view every n-gram once a document that it stands in, in no order."""
+    for number, (name, longest) in enumerate(views):
+        hashes, owners = _ngrams(batch, name, longest, number)
+        # one number a pair of document and n-gram, so that a single sort finds each pair once
+        pairs = hashes ^ ngrams.mix(owners.astype(np.uint64))
+        order = np.argsort(pairs)  # which of equal pairs comes first is all the same: they hold one hash
+        pairs = pairs[order]
+        yield hashes[order[np.flatnonzero(np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)])]]
 
 
 def _ngrams(batch: TokenBatch, view: str, longest: int, salt: int) -> tuple[Hashes, Ints]:

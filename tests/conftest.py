@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import tempfile
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -18,6 +19,9 @@ if TYPE_CHECKING:
 
 # Before torch is imported: the tests themselves run side by side.
 os.environ |= {"OMP_NUM_THREADS": "1", "OMP_WAIT_POLICY": "passive"}
+# No test reads or fills the user's own cache; those that run one after the other share this one.
+_CACHE = tempfile.TemporaryDirectory(prefix="fenlei-tests-")
+os.environ["FENLEI_CACHE"] = f"{_CACHE.name}/cache"
 # A shell that starts the tests in the background has them ignore Ctrl-C, which some of them press.
 signal.signal(signal.SIGINT, signal.default_int_handler)
 settings.register_profile("fenlei", deadline=None)  # the first jieba call reads its dictionary; machines are busy

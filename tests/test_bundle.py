@@ -323,8 +323,8 @@ def edit(change: Callable[[dict[str, Any]], object]) -> Callable[[bytes], bytes]
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (edit(lambda m: m.update(format=2)), r"model was written by a newer fenlei \(format 2, this one reads 1\): up"),
-        (edit(lambda m: m.update(format=2, files="elsewhere")), "newer fenlei"),
+        (edit(lambda m: m.update(format=3)), r"model was written by a newer fenlei \(format 3, this one reads 2\): up"),
+        (edit(lambda m: m.update(format=3, files="elsewhere")), "newer fenlei"),
         (edit(lambda m: m.update(format=0)), "states no format 1"),
         (edit(lambda m: m.update(format="1")), "states no format 1"),
         (edit(lambda m: m.pop("format")), "states no format 1"),

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import csv
 import io
 import itertools
@@ -22,7 +23,7 @@ from hypothesis import strategies as st
 
 from fenlei.checkpoint import locked
 from fenlei.cli import main
-from fenlei.cli.arguments import fits
+from fenlei.cli.arguments import fits, size
 from fenlei.cli.output import escaped, output
 from fenlei.cli.predict import answers
 from fenlei.cli.writers import Row, write_csv, write_jsonl, write_tsv
@@ -36,7 +37,21 @@ if TYPE_CHECKING:
     from fenlei.learn import Labelled
 
 VERBS = (
-    *("demo", "check", "train", "test", "predict", "explain", "trace", "report", "serve", "info", "segment", "vocab"),
+    *(
+        "demo",
+        "check",
+        "train",
+        "test",
+        "predict",
+        "explain",
+        "trace",
+        "report",
+        "serve",
+        "shrink",
+        "info",
+        "segment",
+        "vocab",
+    ),
 )
 SMALL = (
     *("--no-report", "--epochs", "2", "--option", "hidden_size=8"),
@@ -154,6 +169,10 @@ def test_version_and_wrong_calls(run: Run) -> None:
         ("predict", "B", "--threshold", "2"),
         ("train", "D", "--seed", "-1"),
         ("vocab", "D", "--max-size", "x"),
+        ("train", "D", "--max-size", "5000"),
+        ("shrink", "B", "--dev", "D"),
+        ("shrink", "B", "--dev", "D", "--max-size", "2MB", "--int8"),
+        ("shrink", "B", "--dev", "D", "--max-size", "2XB"),
     ):
         result = run(*arguments)
         assert result.status == 2
@@ -849,3 +868,92 @@ def test_wrong_minutes_are_a_wrong_call(run: Run, data: Path, value: str) -> Non
 )
 def test_values_fit_their_annotations(value: object, hint: Any, expected: bool) -> None:
     assert fits(value, hint) is expected
+
+
+# --- shrink ---
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [("2MB", 2_000_000), ("300kb", 300_000), ("1.5MiB", 1_572_864), (" 7 KiB ", 7168), ("1GB", 10**9), ("9B", 9)],
+)
+def test_sizes_have_units(text: str, expected: int) -> None:
+    assert size(text) == expected
+
+
+@pytest.mark.parametrize("text", ["", "MB", "-2MB", "0MB", "0.1B", "2 M", "1e3KB", "nan MB", "２MB"])
+def test_what_is_no_size_is_refused(text: str) -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match="expected a size with its unit such as 300KB"):
+        size(text)
+
+
+def test_a_number_without_unit_is_told_of_the_vocabulary() -> None:
+    with pytest.raises(argparse.ArgumentTypeError, match=r"got '5000': tokens .* limited by --vocab-size 5000$"):
+        size("5000")
+
+
+def test_shrink_writes_beside_the_bundle_and_prints_what_it_tried(run: Run, saved: Path, data: Path) -> None:
+    result = run("shrink", saved, "--max-size", "30KB", "--dev", data / "dev.tsv")
+    assert result.status == 0
+    lines = result.out.splitlines()
+    assert sum(line.endswith("<- chosen") for line in lines) == 1
+    assert lines[-1] == "Sizes are of the whole folder without report.html."
+    small = saved.with_name("B-small")
+    assert sum(path.stat().st_size for path in small.iterdir()) <= 30_000
+    assert run("info", small, "--verify").status == 0
+    again = json.loads(
+        run("shrink", saved, "--max-size", "30KB", "--dev", data / "dev.tsv", "--out", small, "--json").out
+    )
+    assert [each["chosen"] for each in again["candidates"]].count(True) == 1
+    assert again["full"]["bytes"] > again["max_bytes"] == 30_000
+    rounded = run("shrink", saved, "--int8", "--dev", data / "dev.tsv", "--out", small, "--json")
+    assert json.loads(rounded.out)["int8"]["agreement"] >= 0.99
+    failed = run("shrink", saved, "--max-size", "1KB", "--dev", data / "dev.tsv")
+    assert failed.status == 1
+    assert re.fullmatch(r"(?s).*fenlei: 1,000 bytes are too few: the smallest .* is about \d+KB\n", failed.err)
+
+
+def test_train_makes_small_what_it_trained_or_saves_the_whole(run: Run, data: Path, tmp_path: Path) -> None:
+    call = ("train", data / "train.tsv", "--dev", data / "dev.tsv", "--out", tmp_path / "B", *LINEAR)
+    result = run(*call, "--max-size", "20KB", "--json")
+    assert result.status == 0
+    assert sum(path.stat().st_size for path in (tmp_path / "B").iterdir()) <= 20_000
+    assert any(each["chosen"] for each in json.loads(result.out)["candidates"])
+    whole = run(*call, "--max-size", "1GB", "--json")
+    assert json.loads(whole.out)["candidates"] == [json.loads(whole.out)["full"] | {"chosen": True}]
+    failed = run(*call, "--max-size", "1KB")
+    assert failed.status == 1
+    assert re.search(r"is about \d+KB; the whole bundle was saved to .*B\n$", failed.err)
+    assert run("info", tmp_path / "B").status == 0
+
+
+def test_a_second_training_starts_from_the_cache(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("FENLEI_CACHE", str(tmp_path / "cache"))
+    found = "the numbers are in the cache"
+    call = ["train", str(data / "train.tsv"), "--set", "model=null", "--no-report", "--out"]
+    assert main([*call, str(tmp_path / "plain"), "--no-cache"]) == 0
+    assert not (tmp_path / "cache").exists()
+    for name in ("first", "second"):
+        assert main([*call, str(tmp_path / name)]) == 0
+        assert (found in capsys.readouterr().err) == (name == "second")
+        for file in ("model.safetensors", "pipeline.safetensors", "vocab.tsv", "model.onnx", "ledger.json"):
+            assert (tmp_path / name / file).read_bytes() == (tmp_path / "plain" / file).read_bytes()
+    assert sorted(path.name.split("-")[0] for path in (tmp_path / "cache").iterdir()) == ["corpus", "numbers"]
+
+
+def test_training_goes_on_without_a_cache_that_cannot_be_had(
+    data: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("FENLEI_CACHE", str(tmp_path / "file" / "cache"))
+    assert (
+        main(["train", str(data / "train.tsv"), "--set", "model=null", "--no-report", "--out", str(tmp_path / "b")])
+        == 0
+    )
+    assert "nothing is kept for another run: " in capsys.readouterr().err
+    monkeypatch.setenv("FENLEI_CACHE_SIZE", "much")
+    monkeypatch.setenv("FENLEI_CACHE", str(tmp_path / "cache"))
+    assert main(["train", str(data / "train.tsv"), "--set", "model=null", "--out", str(tmp_path / "c")]) == 1
+    assert "FENLEI_CACHE_SIZE is 'much', expected a number of bytes" in capsys.readouterr().err

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from fenlei import linear, pipeline, text
+from fenlei import linear, text, workers
 from fenlei.auto import decide
 from fenlei.counting import build_pipeline
 from fenlei.learn import Labelled
@@ -100,14 +100,27 @@ def test_only_an_encoder_that_reads_sentences_gets_them(model: str | None, expec
     assert road.max_length == 99
 
 
-def test_the_size_of_the_batches_changes_nothing(chinese: Sets, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_neither_chunks_nor_worker_processes_change_anything(chinese: Sets, monkeypatch: pytest.MonkeyPatch) -> None:
     recipe = open_recipe(chinese[0].texts, Recipe(min_count=1, stream_min_count=1))
     roads = [build_pipeline(chinese[0].texts, recipe, 3)]
-    monkeypatch.setattr(pipeline, "CHUNK_TEXTS", 7)
-    roads.append(build_pipeline(chinese[0].texts, recipe, 3))
-    assert roads[0].vocab.items() == roads[1].vocab.items()
-    assert roads[0].settings() == roads[1].settings()
-    one, other = (road.tables() for road in roads)
-    assert one.keys() == other.keys()
-    for name, table in one.items():
-        np.testing.assert_array_equal(table, other[name])
+    monkeypatch.setattr(workers, "CHUNK_TEXTS", 7)
+    monkeypatch.setattr(workers, "POOL_CHARS", 300)
+    roads += [build_pipeline(chinese[0].texts, recipe, 3, processes=count) for count in (1, 2)]
+    for road in roads[1:]:
+        assert road.vocab.items() == roads[0].vocab.items()
+        assert road.settings() == roads[0].settings()
+        assert road.tables().keys() == roads[0].tables().keys()
+        for name, table in road.tables().items():
+            np.testing.assert_array_equal(table, roads[0].tables()[name])
+
+
+def test_of_a_sample_only_the_linear_models_ngrams_are_counted(chinese: Sets) -> None:
+    texts = chinese[0].texts
+    recipe = open_recipe(texts, Recipe(min_count=1, stream_min_count=1))
+    whole, part = (build_pipeline(texts, recipe, 3, sample) for sample in (None, texts[:40]))
+    assert part.vocab.items() == whole.vocab.items()
+    assert part.wide is not None
+    alone = build_pipeline(texts[:40], recipe, 3).wide
+    assert alone is not None
+    np.testing.assert_array_equal(part.wide.table.hashes, alone.table.hashes)
+    np.testing.assert_array_equal(part.wide.idf, alone.idf)

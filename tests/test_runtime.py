@@ -2,7 +2,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -266,21 +265,3 @@ def test_answers_are_what_the_rule_says(predictor: Predictor, several: bool, mos
         patch.setattr(runtime, "MOST_RANKED", most)
         found = predictor.decide(np.array(rows, np.float32).reshape(-1, size), rule)
         assert found == [plainly(predictor, row, rule) for row in np.array(rows, np.float32)]
-
-
-def test_weights_stay_on_disk_until_they_are_asked_for(bundle: Bundle, chinese: Sets, tmp_path: Path) -> None:
-    folder = bundle.save(tmp_path / "saved")
-    predictor = Predictor(folder)
-    assert predictor.bundle.digest() == bundle.digest()
-    later, kept = Predictor(folder), pickle.dumps(Predictor(folder).bundle)
-    path = folder / "model.safetensors"
-    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
-    assert later.predict(chinese[1].texts) == predictor.predict(chinese[1].texts)
-    with pytest.raises(ValueError, match=r"model.safetensors is damaged, as its SHA-256 is not the one in manifest"):
-        len(later.bundle.weights)
-    with pytest.raises(ValueError, match="damaged"):
-        Bundle.load(folder)
-    assert pickle.loads(kept).digest() == bundle.digest()
-    path.write_bytes(b"")
-    with pytest.raises(ValueError, match=r"model\.safetensors has 0 bytes where"):
-        Predictor(folder)

@@ -3,23 +3,21 @@
 A bundle is JSON, tab-separated text, safetensors and one ONNX graph. Reading it runs no code from it, and no file is
 parsed before its size and SHA-256 agree with `manifest.json`. Equal contents give equal bytes.
 
-`codec` turns values into bytes and back, `deferred` leaves arrays on disk until they are asked for, `folder` writes and
-checks the folder, `card` words the model card.
+`codec` turns values into bytes and back, `initializers` keeps the graph's numbers from being stored twice, `folder`
+writes and checks the folder, `card` words the model card.
 """
 
 import os
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from fenlei.bundle import codec
+from fenlei.bundle import codec, initializers
 from fenlei.bundle.card import render
 from fenlei.bundle.codec import Array
-from fenlei.bundle.deferred import Deferred
 from fenlei.bundle.folder import CARD, FORMAT, MANIFEST, MAX_FILE_BYTES, REPORT, check_target, digest, read, size, write
-
-WEIGHTS = "model.safetensors"
 
 __all__ = ["FORMAT", "Bundle", "check_target", "size"]
 
@@ -42,10 +40,10 @@ class Bundle:
     """Arrays of that road, such as n-gram hashes (uint64) and idf (float32)."""
     model: dict[str, Any]
     """Name and options of the network."""
-    weights: Mapping[str, Array] = field(repr=False)
+    weights: dict[str, Array] = field(repr=False)
     """The network's arrays by parameter name."""
     graph: bytes = field(repr=False)
-    """The ONNX graph that answers; handed on as bytes, never parsed here."""
+    """The ONNX graph that answers, whole; on disk without the numbers that ``weights`` hold under the same name."""
     recipe: dict[str, Any]
     scores: dict[str, Any]
     ledger: dict[str, Any]
@@ -79,17 +77,15 @@ class Bundle:
         return Path(folder)
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str], *, defer_weights: bool = False) -> "Bundle":
+    def load(cls, folder: str | os.PathLike[str]) -> "Bundle":
         """Read a bundle whose every file has been checked against the manifest.
-
-        `defer_weights` leaves the weights, which no answer needs, on disk; they are read and checked when asked for.
 
         Raises FileNotFoundError or NotADirectoryError for a wrong path, and ValueError for a folder that is no bundle,
         is damaged, or was written by a newer fenlei.
         """
-        files, later = read(folder, (WEIGHTS,) if defer_weights else ())
+        files = read(folder)
         try:
-            return cls._parse(files, Deferred(WEIGHTS, later[WEIGHTS]) if defer_weights else None)
+            return cls._parse(files)
         except ValueError as error:
             raise ValueError(f"{folder} cannot be loaded, as {error}: copy it again or train it again") from error
 
@@ -120,21 +116,22 @@ class Bundle:
 
     def _content(self) -> dict[str, bytes]:
         golden = [[text, [float(p) for p in probabilities]] for text, probabilities in self.golden]
+        dump = partial(codec.dump_json, dense="packed" in self.model)  # a bundle made small saves the spaces, too
         files = {
-            "labels.json": codec.dump_json("labels.json", self.labels),
+            "labels.json": dump("labels.json", self.labels),
             "vocab.tsv": codec.dump_vocab("vocab.tsv", self.vocab),
-            "pipeline.json": codec.dump_json("pipeline.json", self.pipeline),
+            "pipeline.json": dump("pipeline.json", self.pipeline),
             "pipeline.safetensors": codec.dump_arrays("pipeline.safetensors", self.tables),
-            "model.json": codec.dump_json("model.json", self.model),
-            WEIGHTS: codec.dump_arrays(WEIGHTS, self.weights),
-            "model.onnx": bytes(self.graph),
-            "recipe.json": codec.dump_json("recipe.json", self.recipe),
-            "scores.json": codec.dump_json("scores.json", self.scores),
-            "ledger.json": codec.dump_json("ledger.json", self.ledger),
-            "versions.json": codec.dump_json("versions.json", self.versions),
-            "golden.json": codec.dump_json("golden.json", golden),
-            "decisions.json": codec.dump_json("decisions.json", self.decisions),
-            "evidence.json": codec.dump_json("evidence.json", self.evidence),
+            "model.json": dump("model.json", self.model),
+            "model.safetensors": codec.dump_arrays("model.safetensors", self.weights),
+            "model.onnx": initializers.drain(bytes(self.graph), self.weights),
+            "recipe.json": dump("recipe.json", self.recipe),
+            "scores.json": dump("scores.json", self.scores),
+            "ledger.json": dump("ledger.json", self.ledger),
+            "versions.json": dump("versions.json", self.versions),
+            "golden.json": dump("golden.json", golden),
+            "decisions.json": dump("decisions.json", self.decisions),
+            "evidence.json": dump("evidence.json", self.evidence),
         }
         for name, data in files.items():
             if len(data) > MAX_FILE_BYTES:
@@ -144,15 +141,16 @@ class Bundle:
         return files
 
     @classmethod
-    def _parse(cls, files: Mapping[str, bytes], weights: Mapping[str, Array] | None = None) -> "Bundle":
+    def _parse(cls, files: Mapping[str, bytes]) -> "Bundle":
+        weights = codec.parse_arrays(files, "model.safetensors")
         return cls(
             labels=codec.parse_strings(files, "labels.json"),
             vocab=codec.parse_vocab(files, "vocab.tsv"),
             pipeline=codec.parse_object(files, "pipeline.json"),
             tables=codec.parse_arrays(files, "pipeline.safetensors"),
             model=codec.parse_object(files, "model.json"),
-            weights=codec.parse_arrays(files, WEIGHTS) if weights is None else weights,
-            graph=files["model.onnx"],
+            weights=weights,
+            graph=initializers.fill(files["model.onnx"], weights),
             recipe=codec.parse_object(files, "recipe.json"),
             scores=codec.parse_object(files, "scores.json"),
             ledger=codec.parse_object(files, "ledger.json"),
@@ -166,7 +164,8 @@ class Bundle:
     def _manifest(self, files: Mapping[str, bytes]) -> bytes:
         entries = {name: {"sha256": digest(data), "bytes": len(data)} for name, data in files.items()}
         version = self.versions.get("fenlei", "unknown")
-        return codec.dump_json(MANIFEST, {"format": FORMAT, "fenlei": version, "files": entries})
+        alone = len(files["model.onnx"]) == len(self.graph)  # then an older fenlei can answer from it
+        return codec.dump_json(MANIFEST, {"format": 1 if alone else FORMAT, "fenlei": version, "files": entries})
 
     def _card(self, files: Mapping[str, bytes]) -> bytes:
         facts = {

@@ -17,10 +17,14 @@ Array = np.ndarray[Any, np.dtype[Any]]
 T = TypeVar("T")
 
 
-def dump_json(name: str, value: Any) -> bytes:
-    """UTF-8 JSON with sorted keys; ValueError for what JSON cannot hold or would not give back."""
+def dump_json(name: str, value: Any, dense: bool = False) -> bytes:
+    """UTF-8 JSON with sorted keys, a value a line unless it is to be ``dense``.
+
+    ValueError for what JSON cannot hold or would not give back.
+    """
     try:
-        text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, indent=1) + "\n"
+        layout: dict[str, Any] = {"separators": (",", ":")} if dense else {"indent": 1}
+        text = json.dumps(value, ensure_ascii=False, allow_nan=False, sort_keys=True, **layout) + "\n"
     except (TypeError, ValueError, RecursionError) as error:
         raise ValueError(f"{name} cannot be written as JSON ({error}): give it plain, finite values") from error
     if re.search("[\ud800-\udbff][\udc00-\udfff]", text):

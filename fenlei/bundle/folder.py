@@ -6,14 +6,13 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Callable, Collection, Mapping
-from functools import partial
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 from fenlei.bundle.codec import parse_object
 
-FORMAT = 1
+FORMAT = 2  # 1: the graph holds all its numbers; 2: it takes those of the weights from them
 MANIFEST = "manifest.json"
 CARD = "README.md"
 LISTED = frozenset(
@@ -75,20 +74,14 @@ def check_target(folder: StrPath, *, overwrite: bool = True) -> Path:
     return target
 
 
-def read(folder: StrPath, later: Collection[str] = ()) -> tuple[dict[str, bytes], dict[str, Callable[[], bytes]]]:
-    """The files that the manifest lists, each checked against it and not yet parsed; errors as in `Bundle.load`.
-
-    Of the files named in `later` only the size is checked; the second dictionary has what reads and checks each.
-    """
+def read(folder: StrPath) -> dict[str, bytes]:
+    """The files that the manifest lists, each checked against it and not yet parsed; errors as in `Bundle.load`."""
     path = Path(folder)
     while True:
         manifest = _manifest(path)
         try:
             entries = _entries(path, manifest)
-            files = {name: _checked(path / name, entries[name]) for name in sorted(entries) if name not in later}
-            for name in later:
-                _expected(path / name, entries[name])
-            return files, {name: partial(_checked, path / name, entries[name]) for name in later}
+            return {name: _checked(path / name, entries[name]) for name in sorted(entries)}
         except (ValueError, FileNotFoundError):
             # A save may have put a new bundle here while the old one was being read: then read the new one.
             if _manifest(path) == manifest:
@@ -148,22 +141,13 @@ def _current_format(folder: Path, data: bytes) -> dict[str, Any]:
         case {"format": int(found)} if found > FORMAT:
             newer = f"format {found}, this one reads {FORMAT}"
             raise ValueError(f"{folder} was written by a newer fenlei ({newer}): upgrade fenlei")
-        case {"format": int(found), "files": dict(entries)} if found == FORMAT:
+        case {"format": int(found), "files": dict(entries)} if found in (1, FORMAT):
             return entries
         case _:
-            raise ValueError(f"{folder / MANIFEST} states no format {FORMAT} with a list of files: {ADVICE}")
+            raise ValueError(f"{folder / MANIFEST} states no format 1 or {FORMAT} with a list of files: {ADVICE}")
 
 
 def _checked(path: Path, entry: Any) -> bytes:
-    wanted = _expected(path, entry)
-    data = path.read_bytes()
-    if digest(data) != wanted:
-        raise ValueError(f"{path} is damaged, as its SHA-256 is not the one in {MANIFEST}: {ADVICE}")
-    return data
-
-
-def _expected(path: Path, entry: Any) -> str:
-    """The SHA-256 that a file of the expected size should have."""
     match entry:
         case {"bytes": int(expected), "sha256": str(wanted)} if expected <= MAX_FILE_BYTES:
             pass
@@ -171,7 +155,10 @@ def _expected(path: Path, entry: Any) -> str:
             raise ValueError(f"{path.parent / MANIFEST} gives no usable size and SHA-256 of {path.name}: {ADVICE}")
     if (length := _plain_size(path)) != expected:
         raise ValueError(f"{path} has {length} bytes where {MANIFEST} says {expected}: {ADVICE}")
-    return wanted
+    data = path.read_bytes()
+    if digest(data) != wanted:
+        raise ValueError(f"{path} is damaged, as its SHA-256 is not the one in {MANIFEST}: {ADVICE}")
+    return data
 
 
 def _plain_size(path: Path) -> int:

@@ -9,11 +9,11 @@ import sys
 from collections.abc import Sequence
 
 from fenlei import __version__
-from fenlei.cli import check, demo, explain, info, predict, report, segment, serve, test, trace, train, vocab
+from fenlei.cli import check, demo, explain, info, predict, report, segment, serve, shrink, test, trace, train, vocab
 from fenlei.cli.arguments import Parser
 from fenlei.cli.output import visible
 
-VERBS = (demo, check, train, test, predict, explain, trace, report, serve, info, segment, vocab)
+VERBS = (demo, check, train, test, predict, explain, trace, report, serve, shrink, info, segment, vocab)
 DONE, FAILED, WRONG_CALL = 0, 1, 2
 
 

@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import math
+import re
 import typing
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -106,6 +107,20 @@ def whole(text: str, least: int = 1) -> int:
     raise argparse.ArgumentTypeError(f"expected a whole number from {least} on, got {text!r}")
 
 
+UNITS = {"B": 1, "KB": 10**3, "MB": 10**6, "GB": 10**9, "KIB": 2**10, "MIB": 2**20, "GIB": 2**30}
+
+
+def size(text: str) -> int:
+    """Bytes, from a number with its unit: 300KB, 1.5MiB."""
+    found = re.fullmatch(r"\s*([0-9]+(?:\.[0-9]+)?)\s*([kmg]i?b|b)\s*", text, re.IGNORECASE)
+    if found and (number := int(float(found[1]) * UNITS[found[2].upper()])) > 0:
+        return number
+    advice = f": tokens in the vocabulary are limited by --vocab-size {text}" if text.strip().isdecimal() else ""
+    raise argparse.ArgumentTypeError(
+        f"expected a size with its unit such as 300KB, 2MB or 1.5MiB, got {text!r}{advice}"
+    )
+
+
 def at_least(text: str, least: float) -> float:
     """A number from ``least`` on."""
     with contextlib.suppress(ValueError):
@@ -135,8 +150,10 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
     from fenlei.models import ENCODERS, encoder_options, try_out
     from fenlei.recipe import Recipe, preset
 
-    named = ("model", "seed", "epochs", "tokenizer", "min_count", "max_size", "user_words", "stop_words", "device")
+    named = ("model", "seed", "epochs", "tokenizer", "min_count", "user_words", "stop_words", "device")
     changes = {name: value for name in named if (value := getattr(arguments, name, None)) is not None}
+    if getattr(arguments, "vocab_size", None) is not None:
+        changes["max_size"] = arguments.vocab_size
     try:
         changes |= settings(arguments.set, vars(Recipe()), typing.get_type_hints(Recipe), "setting")
         recipe = preset(arguments.preset, **changes)

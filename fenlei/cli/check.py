@@ -66,14 +66,15 @@ def gather(arguments: argparse.Namespace) -> tuple[list[Document], Ledger]:
     """The documents as ``train`` takes them: those of ``--dev`` stand in the place of a dev part of DATA."""
     from fenlei import corpus
 
-    documents, ledger = corpus.read(arguments.data, encoding=arguments.encoding, labels=arguments.labels)
+    found, ledger = corpus.read(arguments.data, encoding=arguments.encoding, labels=arguments.labels)
+    documents = list(found)
     if arguments.dev:
         kind = kind_of(documents, arguments.labels)
-        held_out, found = corpus.read(arguments.dev, encoding=arguments.encoding, labels=kind)
+        held_out, entered = corpus.read(arguments.dev, encoding=arguments.encoding, labels=kind)
         documents = [document for document in documents if document.split != "dev"]
         documents += [document._replace(split="dev") for document in held_out]
-        ledger.entries += found.entries
-        ledger.notes += found.notes
+        ledger.entries += entered.entries
+        ledger.notes += entered.notes
     return documents, ledger
 
 

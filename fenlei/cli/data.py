@@ -10,17 +10,22 @@ from typing import TYPE_CHECKING
 from fenlei.cli.output import say
 
 if TYPE_CHECKING:
+    from fenlei.cache import Cache
     from fenlei.corpus import Correction, Document, Ledger
     from fenlei.recipe import Recipe
 
-Sides = dict[str, "list[Document]"]
+MOST_DEV = 50_000_000  # bytes of text that are carved from a corpus in files at most
+
+Sides = dict[str, "Sequence[Document]"]
 
 
-def read_data(path: str, encoding: str | None, labels: str = "auto") -> tuple[list[Document], Ledger]:
-    """The documents of ``path``; what was decided and skipped is said. ``labels`` is that of ``corpus.read``."""
+def read_data(
+    path: str, encoding: str | None, labels: str = "auto", cache: Cache | None = None
+) -> tuple[Sequence[Document], Ledger]:
+    """The documents of ``path``; what was decided and skipped is said. The rest are arguments of ``corpus.read``."""
     from fenlei import corpus
 
-    documents, ledger = corpus.read(path, encoding=encoding, labels=labels)
+    documents, ledger = corpus.read(path, encoding=encoding, labels=labels, cache=cache)
     for line in ledger.summary():
         say(line)
     return documents, ledger
@@ -28,33 +33,49 @@ def read_data(path: str, encoding: str | None, labels: str = "auto") -> tuple[li
 
 def kind_of(documents: Sequence[Document], asked: str = "auto") -> str:
     """Whether texts have one label or several, asked for or found: other data for the same classifier is read alike."""
-    found = "several" if any(document.others for document in documents) else "one"
+    from fenlei.corpus.documents import used
+
+    found = "several" if any(len(labels) > 1 for labels in used(documents)) else "one"
     return found if asked == "auto" else asked
 
 
-def divide(documents: Sequence[Document], ledger: Ledger, arguments: argparse.Namespace, recipe: Recipe) -> Sides:
+def divide(
+    documents: Sequence[Document],
+    ledger: Ledger,
+    arguments: argparse.Namespace,
+    recipe: Recipe,
+    cache: Cache | None = None,
+) -> Sides:
     """Train, dev and test: as the data says, dev from ``--dev`` or carved from train."""
-    sides: Sides = {"train": [], "dev": [], "test": []}
-    for document in documents:
-        sides[document.split or "train"].append(document)
+    from fenlei.corpus.store import by_split
+
+    sides = by_split(documents)
     if arguments.dev:
-        sides["dev"], found = read_data(arguments.dev, arguments.encoding, kind_of(documents, arguments.labels))
+        kind = kind_of(documents, arguments.labels)
+        sides["dev"], found = read_data(arguments.dev, arguments.encoding, kind, cache)
         ledger.entries += found.entries
         ledger.notes += found.notes
     if arguments.corrections is not None:
         correct_labels(sides, arguments.corrections, ledger)
     if arguments.dev:
         name_leaks(sides["train"], sides["dev"], ledger)
-    elif not sides["dev"] and recipe.dev_fraction and not crosses(sides["train"], recipe):
+    elif not sides["dev"] and recipe.dev_fraction and (chooses(arguments) or not crosses(sides["train"], recipe)):
         carve(sides, ledger, recipe)
     return sides
+
+
+def chooses(arguments: argparse.Namespace) -> bool:
+    """Whether held-out documents have to choose how the bundle is made small: then some must be held out."""
+    return getattr(arguments, "max_size", None) is not None or getattr(arguments, "int8", False)
 
 
 def crosses(train: Sequence[Document], recipe: Recipe) -> bool:
     """Whether no document needs to be held out, as each is judged by a network that did not learn from it."""
     from fenlei import auto
+    from fenlei.corpus.store import Store
 
-    return auto.crosses([document.text for document in train], recipe)
+    texts = train.texts if isinstance(train, Store) else [document.text for document in train]
+    return auto.crosses(texts, recipe)
 
 
 def corrections(path: str) -> list[Correction]:
@@ -87,9 +108,13 @@ def correct_labels(sides: Sides, found: list[Correction], ledger: Ledger) -> Non
 def carve(sides: Sides, ledger: Ledger, recipe: Recipe) -> None:
     """Move a share of every class from train to dev."""
     from fenlei import corpus
+    from fenlei.corpus.store import Store
 
-    sides["train"], sides["dev"] = corpus.split_dev(sides["train"], recipe.dev_fraction, recipe.seed)
-    share = f"{recipe.dev_fraction:.0%} of each class, seed {recipe.seed}"
+    fraction = recipe.dev_fraction
+    if isinstance(sides["train"], Store):  # past some size a larger dev set only takes longer
+        fraction = min(fraction, MOST_DEV / max(1, int(sides["train"].texts.sizes.sum())))
+    sides["train"], sides["dev"] = corpus.split_dev(sides["train"], fraction, recipe.seed)
+    share = f"{fraction:.{0 if fraction >= 0.01 else 2}%} of each class, seed {recipe.seed}"
     ledger.note(f"{len(sides['dev']):,} documents were held out as dev ({share})")
     say(ledger.notes[-1])
 
@@ -97,10 +122,10 @@ def carve(sides: Sides, ledger: Ledger, recipe: Recipe) -> None:
 def name_leaks(train: Sequence[Document], dev: Sequence[Document], ledger: Ledger) -> None:
     """Enter and say which dev texts stand in train too."""
     from fenlei.corpus import LEAK
+    from fenlei.corpus.store import common
 
-    known = {document.text: document.source for document in train}
-    leaks = [document for document in dev if document.text in known]
-    for document in leaks:
-        ledger.add(LEAK, document.source, known[document.text])
+    leaks = common(train, dev)
+    for earlier, document in leaks:
+        ledger.add(LEAK, document.source, earlier.source)
     if leaks:
         say(f"{len(leaks):,} of {len(dev):,} dev texts stand in train too: dev scores will look too good")

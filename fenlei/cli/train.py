@@ -27,10 +27,12 @@ from fenlei.cli.arguments import (
 )
 from fenlei.cli.data import corrections, crosses, divide, kind_of, read_data
 from fenlei.cli.output import emit, say
+from fenlei.cli.shrink import add_small, smaller
 from fenlei.cli.test import dev_line, measure, scores_line
 
 if TYPE_CHECKING:
     from fenlei.bundle import Bundle
+    from fenlei.cache import Cache
     from fenlei.checkpoint import Checkpoint
     from fenlei.corpus import Document, Ledger
     from fenlei.learn import Labelled
@@ -47,7 +49,8 @@ def add(verbs: Any) -> None:
     verb.add_argument("--corrections", type=corrections, metavar="FILE", help="suspects.csv of fenlei check, filled in")
     verb.add_argument("--tokenizer", metavar="NAME", help="chars, words, jieba, ... (default: by the texts' scripts)")
     verb.add_argument("--min-count", type=whole, metavar="N", help="a rarer token is unknown")
-    verb.add_argument("--max-size", type=whole, metavar="N", help="tokens in the vocabulary at most")
+    verb.add_argument("--vocab-size", type=whole, metavar="N", help="tokens in the vocabulary at most")
+    add_small(verb)
     add_words(verb)
     add_recipe(verb)
     verb.add_argument(
@@ -61,6 +64,7 @@ def add(verbs: Any) -> None:
         help="between two checkpoints in BUNDLE.checkpoint (default 5, more where writing takes long; 0: none)",
     )
     verb.add_argument("--no-report", action="store_true", help="the bundle gets no report.html")
+    verb.add_argument("--no-cache", action="store_true", help="read and encode again, and keep nothing for another run")
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -70,28 +74,41 @@ def run(arguments: argparse.Namespace) -> None:
 
     require("torch", "onnx", "sklearn")
     recipe = recipe_of(arguments)
+    if arguments.max_size is not None or arguments.int8:  # one network, judged by what is held out
+        recipe = recipe.change(branches=recipe.branches or 1)
     check_device(recipe)
     bundles.check_target(arguments.out)
     if ranks.rank_of() > 0:
         help_train(arguments, recipe)
         return
-    with checkpoint_of(arguments, recipe) as checkpoint:
-        documents, ledger = read_data(arguments.data, arguments.encoding, arguments.labels)
-        sides = divide(documents, ledger, arguments, recipe)
+    with checkpoint_of(arguments, recipe) as checkpoint, opened(arguments.no_cache) as cache:
+        documents, ledger = read_data(arguments.data, arguments.encoding, arguments.labels, cache)
+        sides = divide(documents, ledger, arguments, recipe, cache)
         several = kind_of(documents, arguments.labels) == "several"
-        bundle = train_on(sides["train"], sides["dev"], recipe, ledger, arguments.quiet, several, checkpoint)
+        bundle = train_on(sides["train"], sides["dev"], recipe, ledger, arguments.quiet, several, checkpoint, cache)
+        bundle, shrunk = within(bundle, sides["dev"] or sides["train"], arguments)
         if not arguments.no_report:
             add_report(bundle, Path(arguments.out).resolve().name)
         folder = bundle.save(arguments.out)
         checkpoint.remove()
     say(f"dev: {dev_line(bundle.scores, recipe.model)}")
-    result: dict[str, Any] = {"bundle": str(folder), "scores": bundle.scores, "ledger": ledger.counts}
+    result: dict[str, Any] = {"bundle": str(folder), "scores": bundle.scores, "ledger": ledger.counts} | shrunk
     if sides["test"]:
         result["test"] = measure(bundle, sides["test"])
         say(f"test: {scores_line(result['test'])}")
     say_next(folder)
     if arguments.json:
         emit(result)
+
+
+def within(bundle: Bundle, dev: Sequence[Document], arguments: argparse.Namespace) -> tuple[Bundle, dict[str, Any]]:
+    """The bundle made as small or fast as asked; where that cannot be, it is saved whole: it took long to train."""
+    if arguments.max_size is None and not arguments.int8:
+        return bundle, {}
+    try:
+        return smaller(bundle, dev, arguments, say)
+    except ValueError as error:
+        raise ValueError(f"{error}; the whole bundle was saved to {bundle.save(arguments.out)}") from error
 
 
 def check_device(recipe: Recipe) -> None:
@@ -134,15 +151,32 @@ def help_train(arguments: argparse.Namespace, recipe: Recipe) -> None:
     from fenlei.learn import help_learn
     from fenlei.ranks import count_of
 
-    with contextlib.redirect_stderr(io.StringIO()):
-        documents, ledger = read_data(arguments.data, arguments.encoding, arguments.labels)
-        sides = divide(documents, ledger, arguments, recipe)
-    several = kind_of(documents, arguments.labels) == "several"
-    train = labelled(sides["train"], several)
-    crossed = not sides["dev"] and crosses(sides["train"], recipe)
-    dev = None if crossed else labelled(sides["dev"] or sides["train"], several)
-    checkpoint = Checkpoint(folder_of(arguments.out), arguments.checkpoint_minutes, count_of())
-    help_learn(train, dev, recipe, checkpoint)
+    with contextlib.ExitStack() as stack:
+        with contextlib.redirect_stderr(io.StringIO()):
+            cache = stack.enter_context(opened(arguments.no_cache))
+            documents, ledger = read_data(arguments.data, arguments.encoding, arguments.labels, cache)
+            sides = divide(documents, ledger, arguments, recipe, cache)
+        several = kind_of(documents, arguments.labels) == "several"
+        train = labelled(sides["train"], several)
+        crossed = not sides["dev"] and crosses(sides["train"], recipe)
+        dev = None if crossed else labelled(sides["dev"] or sides["train"], several)
+        checkpoint = Checkpoint(folder_of(arguments.out), arguments.checkpoint_minutes, count_of())
+        help_learn(train, dev, recipe, checkpoint, cache)
+
+
+@contextlib.contextmanager
+def opened(without: bool) -> Iterator[Cache]:
+    """The user's cache; working space that is gone afterwards ``without`` one, or where it cannot be had."""
+    from fenlei.cache import Cache
+
+    with contextlib.ExitStack() as stack:
+        cache: Cache | None = None
+        if not without:
+            try:
+                cache = stack.enter_context(Cache())
+            except (OSError, RuntimeError) as error:
+                say(f"nothing is kept for another run: {error}")
+        yield cache or stack.enter_context(Cache.temporary())
 
 
 def train_on(
@@ -153,6 +187,7 @@ def train_on(
     quiet: bool,
     several: bool = False,
     checkpoint: Checkpoint | None = None,
+    cache: Cache | None = None,
 ) -> Bundle:
     """A trained bundle, not yet saved; progress goes to standard error."""
     from fenlei.learn import learn
@@ -172,7 +207,7 @@ def train_on(
             found = json.loads(ledger.to_json())
             learned = labelled(train, several)
             judged = None if crossed else labelled(dev or train, several)
-            return learn(learned, judged, recipe, progress.show, found, checkpoint)
+            return learn(learned, judged, recipe, progress.show, found, checkpoint, cache)
     except KeyboardInterrupt:
         left = checkpoint.describe() if checkpoint is not None else None
         kept = (
@@ -196,8 +231,12 @@ def add_report(bundle: Bundle, name: str) -> None:
 
 def labelled(documents: Sequence[Document], several: bool) -> Labelled:
     """Columns for ``learn``: one label a text, or several."""
+    from fenlei.corpus.store import Column, Store
     from fenlei.learn import Labelled
 
+    if isinstance(documents, Store):
+        sets = documents.label_sets
+        return Labelled(documents.texts, sets if several else Column([found[0] for found in sets.values], sets.codes))
     texts = [document.text for document in documents]
     if several:
         return Labelled(texts, [document.labels for document in documents])

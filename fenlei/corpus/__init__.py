@@ -1,7 +1,8 @@
 """Labelled text of any kind on disk -> documents, with a ledger of what was skipped, repaired and decided."""
 
 from fenlei.corpus.corrections import Correction, Suspicion, correct, read_corrections, write_suspects
-from fenlei.corpus.documents import Document, deduplicate, split_dev
+from fenlei.corpus.document import Document
+from fenlei.corpus.documents import deduplicate, split_dev
 from fenlei.corpus.ledger import (
     CONFLICT,
     CORRECTED,

@@ -9,7 +9,7 @@ from os import PathLike
 from pathlib import Path
 from typing import IO, NamedTuple, NoReturn
 
-from fenlei.corpus.documents import Document
+from fenlei.corpus.document import Document
 from fenlei.corpus.encoding import file_codecs
 from fenlei.corpus.ledger import CORRECTED, LEFT_OUT, UNMATCHED, Ledger
 from fenlei.corpus.lines import text_lines

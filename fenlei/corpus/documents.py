@@ -1,4 +1,4 @@
-"""A document is a text with its label; here sets of them are checked for copies, cleaned and split."""
+"""Sets of documents, lists or in files, checked for copies, cleaned and split."""
 
 from __future__ import annotations
 
@@ -6,48 +6,41 @@ import random
 import unicodedata
 from collections import Counter, defaultdict
 from collections.abc import Sequence
-from typing import NamedTuple
 
+import numpy as np
+
+from fenlei.corpus.document import Document
 from fenlei.corpus.ledger import CONFLICT, DROPPED, DUPLICATE, LEAK, Ledger
-
-
-class Document(NamedTuple):
-    """A text with its label, or its labels: `label` is the first of them, `others` are the rest.
-
-    `source` says where it stands, such as `train/体育/12.txt` or `train.tsv:17`; `split` is `train`, `dev`, `test`,
-    or empty where the data does not say.
-    """
-
-    text: str
-    label: str
-    source: str
-    split: str = ""
-    others: tuple[str, ...] = ()
-
-    @property
-    def labels(self) -> tuple[str, ...]:
-        """All labels; none where `label` is empty."""
-        return (self.label, *self.others) if self.label else ()
+from fenlei.corpus.store import Array, firsts, heads, label_sets, take
 
 
 def audit(documents: Sequence[Document], ledger: Ledger) -> None:
     """Enter copies, copies under another label, and texts of dev or test that stand in train; nothing is dropped."""
-    first: dict[str, Document] = {}
-    in_train: dict[str, Document] = {}
-    for document in documents:
-        first.setdefault(document.text, document)
+    first = firsts(documents)
+    copied = np.flatnonzero(np.bincount(first, minlength=1)[first] > 1)  # the others say nothing
+    earliest: dict[int, Document] = {}
+    in_train: dict[int, Document] = {}
+    found = list(zip(first[copied].tolist(), heads(take(documents, copied)), strict=True))
+    for text, document in found:
+        earliest.setdefault(text, document)
         if document.split == "train":
-            in_train.setdefault(document.text, document)
-    for document in documents:
-        earlier = first[document.text]
-        leaks = document.split in ("dev", "test") and document.text in in_train
+            in_train.setdefault(text, document)
+    for text, document in found:
+        earlier = earliest[text]
+        leaks = document.split in ("dev", "test") and text in in_train
         if leaks:
-            ledger.add(LEAK, document.source, in_train[document.text].source)
+            ledger.add(LEAK, document.source, in_train[text].source)
         if set(earlier.labels) != set(document.labels):
             ledger.add(CONFLICT, document.source, earlier.source)
         elif earlier is not document and not leaks:
             ledger.add(DUPLICATE, document.source, earlier.source)
-    _note_similar_labels({label for document in documents for label in document.labels}, ledger)
+    _note_similar_labels({label for found in used(documents) for label in found}, ledger)
+
+
+def used(documents: Sequence[Document]) -> list[tuple[str, ...]]:
+    """The sets of labels that documents have, each once."""
+    column = label_sets(documents)
+    return [column.values[code] for code in np.unique(column.codes).tolist()]
 
 
 def _note_similar_labels(labels: set[str], ledger: Ledger) -> None:
@@ -82,7 +75,7 @@ def deduplicate(documents: Sequence[Document], ledger: Ledger) -> list[Document]
 
 def split_dev(
     documents: Sequence[Document], fraction: float = 0.1, seed: int = 0
-) -> tuple[list[Document], list[Document]]:
+) -> tuple[Sequence[Document], Sequence[Document]]:
     """(train, dev): about `fraction` of every class goes to dev, the same for the same seed, both in their old order.
 
     Copies of one text stay on one side, a text under two labels in train, and a class never loses its last text, so
@@ -91,25 +84,39 @@ def split_dev(
     """
     if not 0 < fraction < 1:
         raise ValueError(f"fraction is {fraction}, expected a number between 0 and 1, such as 0.1")
-    counts = Counter(label for document in documents for label in document.labels)
-    labels_of: dict[str, set[str]] = defaultdict(set)
-    for document in documents:
-        labels_of[document.text].add(min(document.labels, key=lambda label: (counts[label], label), default=""))
-    classes: dict[str, list[str]] = defaultdict(list)
-    for text, labels in labels_of.items():
-        if len(labels) == 1:  # a text that contradicts itself can judge nothing
-            classes[min(labels)].append(text)
+    first = firsts(documents)
+    classes = _texts_of_classes(documents, first)
     chance = random.Random(seed)  # noqa: S311 - a reproducible split, no secret
-    chosen: set[str] = set()
-    for texts, quota in zip(classes.values(), _quotas(classes, fraction, chance), strict=True):
-        chosen.update(chance.sample(texts, quota))
-    train = [document for document in documents if document.text not in chosen]
-    return train, [document for document in documents if document.text in chosen]
+    chosen = np.zeros(len(documents), bool)
+    for texts, quota in zip(classes, _quotas([len(texts) for texts in classes], fraction, chance), strict=True):
+        chosen[texts[chance.sample(range(len(texts)), quota)]] = True
+    in_dev = chosen[first]
+    return take(documents, np.flatnonzero(~in_dev)), take(documents, np.flatnonzero(in_dev))
 
 
-def _quotas(classes: dict[str, list[str]], fraction: float, chance: random.Random) -> list[int]:
+def _texts_of_classes(documents: Sequence[Document], first: Array) -> list[Array]:
+    """The texts of each class, in the order of the classes' first texts; each by the place of its first copy.
+
+    ``first (N,)`` are those places. A text that contradicts itself can judge nothing and is left out.
+    """
+    column = label_sets(documents)
+    sizes = np.bincount(column.codes, minlength=len(column.values)).tolist()
+    counts: Counter[str] = Counter()
+    for found, size in zip(column.values, sizes, strict=True):
+        counts.update(dict.fromkeys(found, size))
+    rarest = [min(found, key=lambda label: (counts[label], label), default="") for found in column.values]
+    number = {label: place for place, label in enumerate(dict.fromkeys(rarest))}
+    own = np.array([number[label] for label in rarest], np.int64)[column.codes]
+    contradicted = np.zeros(len(documents), bool)
+    contradicted[first[own != own[first]]] = True
+    texts = np.flatnonzero((first == np.arange(len(first))) & ~contradicted)
+    order = np.argsort(own[texts], kind="stable")
+    groups = np.split(texts[order], np.cumsum(np.bincount(own[texts], minlength=len(number)))[:-1])
+    return sorted((group for group in groups if len(group)), key=lambda group: int(group[0]))
+
+
+def _quotas(sizes: list[int], fraction: float, chance: random.Random) -> list[int]:
     """Texts of each class for dev by largest remainder, so that the sum is right even with thousands of classes."""
-    sizes = [len(texts) for texts in classes.values()]
     quotas = [min(int(size * fraction), size - 1) for size in sizes]
     missing = max(1, round(sum(sizes) * fraction)) - sum(quotas)
     order = sorted(range(len(sizes)), key=lambda i: (quotas[i] - sizes[i] * fraction, chance.random()))

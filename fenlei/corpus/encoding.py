@@ -16,6 +16,7 @@ from fenlei.corpus.lines import SIZE_LIMIT, byte_lines, ignore
 FAMILIAR = 0.25  # by so much more of the characters must be known to overrule the detector
 POOL_LIMIT = 64 * 2**10  # bytes shown to the detector
 HEAD = 64 * 2**10  # bytes of a file that a first look takes
+HELD = 64 * 2**20  # characters of whole files in memory while all of them are looked at
 
 BOMS = (  # UTF-32 first: its little-endian mark begins with UTF-16's
     (codecs.BOM_UTF32_LE, "utf-32"),
@@ -188,22 +189,37 @@ def _lines(path: Path) -> Iterator[bytes]:
             yield line
 
 
-def read_texts(paths: Sequence[Path], encoding: str | None, ledger: Ledger) -> list[str | Missing]:
-    """The text of every file, or why there is none; what was voted is noted in the ledger."""
-    texts = [_read_text(path, encoding) for path in paths]
+def read_texts(paths: Sequence[Path], encoding: str | None, ledger: Ledger) -> Iterator[str | Missing]:
+    """The text of every file, or why there is none; what was voted is noted in the ledger.
+
+    Texts past the first ``HELD`` characters are read twice, once to see that they can be, rather than kept.
+    """
+    texts: list[str | Missing | None] = []
+    room = HELD
+    for path in paths:
+        text = _read_text(path, encoding)
+        room -= len(text) if isinstance(text, str) else 0
+        texts.append(text if room >= 0 or isinstance(text, Missing) else None)
     failing = [i for i, text in enumerate(texts) if isinstance(text, Missing) and text.kind == UNDECODABLE]
+    codec, foreign = encoding, frozenset[int]()
     if not encoding and failing:
-        foreign = [i for i in failing if not damaged_utf8(_lines(paths[i]))]
-        sound = [text for text in texts if isinstance(text, str)]
-        beside = "".join(text[:1000] for text in sound[:: max(1, len(sound) // 64)])
-        if codec := vote([partial(_lines, paths[i]) for i in foreign], beside):
-            texts_in_codec = {i: _read_text(paths[i], codec) for i in foreign}
-            texts = [texts_in_codec.get(i, text) for i, text in enumerate(texts)]
+        foreign = frozenset(i for i in failing if not damaged_utf8(_lines(paths[i])))
+        sound = [i for i, text in enumerate(texts) if not isinstance(text, Missing)]
+        sample = (texts[i] or _read_text(paths[i], None) for i in sound[:: max(1, len(sound) // 64)])
+        beside = "".join(each[:1000] for each in sample if isinstance(each, str))
+        codec = vote([partial(_lines, paths[i]) for i in sorted(foreign)], beside)
+        if codec:
             _note_vote(len(foreign), len(paths), codec, ledger)
-    failed = sum(isinstance(text, Missing) and text.kind == UNDECODABLE for text in texts)
+    failed = 0
+    for i, kept in enumerate(texts):
+        found = kept
+        if found is None or (codec and i in foreign):
+            found = _read_text(paths[i], codec if i in foreign else encoding)
+        failed += isinstance(found, Missing) and found.kind == UNDECODABLE
+        texts[i] = None
+        yield found
     if failed > 0.01 * len(texts):
         ledger.note(f"{failed:,} of {len(texts):,} files could not be decoded; name their encoding, or repair them.")
-    return texts
 
 
 def _read_text(path: Path, encoding: str | None) -> str | Missing:

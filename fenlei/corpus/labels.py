@@ -5,8 +5,11 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 
-from fenlei.corpus.documents import Document
+import numpy as np
+
+from fenlei.corpus.document import Document
 from fenlei.corpus.ledger import NO_LABEL, SEVERAL_LABELS, Ledger
+from fenlei.corpus.store import label_sets, relabel, where
 
 KINDS = ("auto", "one", "several")
 DIVIDERS = (",", ";", "|", "，", "、", "；")
@@ -14,7 +17,7 @@ SHARE = 0.01  # of the texts with more than one label: from here on that is mean
 RECUR = 0.9  # of the parts of divided cells stand in other cells too, if the parts are labels
 
 
-def settle(documents: Sequence[Document], kind: str, ledger: Ledger) -> list[Document]:
+def settle(documents: Sequence[Document], kind: str, ledger: Ledger) -> Sequence[Document]:
     """The documents with one label each, or with several, as ``kind`` says or as the data shows.
 
     Where texts have one label, those with several are skipped and named; where they have several, cells are divided.
@@ -22,17 +25,16 @@ def settle(documents: Sequence[Document], kind: str, ledger: Ledger) -> list[Doc
     """
     if kind not in KINDS:
         raise ValueError(f"unknown kind of labels {kind!r}; the choices are {', '.join(KINDS)}")
-    listed = sum(bool(document.others) for document in documents)
-    divider = None if kind == "one" else find_divider(documents, certain=kind == "several")
+    cells = _cells(documents)
+    listed = sum(size for found, size in cells.items() if len(found) > 1)
+    divider = None if kind == "one" else find_divider(cells, certain=kind == "several")
     if kind == "one" or (kind == "auto" and divider is None and listed < SHARE * len(documents)):
-        return [document for document in documents if _has_one(document, ledger)]
-    divided = [divide(document, divider) for document in documents]
-    for document in divided:
-        if not document.labels:
-            ledger.add(NO_LABEL, document.source, "no label")
-    kept = [document for document in divided if document.labels]
-    many = sum(bool(document.others) for document in kept)
-    names = {label for document in kept for label in document.labels}
+        return where(documents, lambda document: _has_one(document, ledger)) if listed else documents
+    divided = relabel(documents, lambda found: divide(found, divider))
+    kept = where(divided, lambda document: _has_any(document, ledger))
+    found = _cells(kept)
+    many = sum(size for labels, size in found.items() if len(labels) > 1)
+    names = {label for labels in found for label in labels}
     between = f", divided by {divider!r} in their cells" if divider else ""
     ledger.note(
         f"Several labels a text: {many:,} of {len(kept):,} texts have more than one of {len(names):,} labels{between}; "
@@ -41,33 +43,46 @@ def settle(documents: Sequence[Document], kind: str, ledger: Ledger) -> list[Doc
     return kept
 
 
+def _cells(documents: Sequence[Document]) -> Counter[tuple[str, ...]]:
+    """How many documents have each set of labels."""
+    column = label_sets(documents)
+    sizes = np.bincount(column.codes, minlength=len(column.values)).tolist()
+    return Counter({found: size for found, size in zip(column.values, sizes, strict=True) if size})
+
+
 def _has_one(document: Document, ledger: Ledger) -> bool:
     if document.others:
         ledger.add(SEVERAL_LABELS, document.source, f"labels {', '.join(document.labels[:5])}")
     return not document.others
 
 
-def divide(document: Document, divider: str | None) -> Document:
-    """The document with the distinct labels of its cells."""
+def _has_any(document: Document, ledger: Ledger) -> bool:
+    if not document.labels:
+        ledger.add(NO_LABEL, document.source, "no label")
+    return bool(document.labels)
+
+
+def divide(labels: tuple[str, ...], divider: str | None) -> tuple[str, ...]:
+    """The distinct labels of some cells."""
     if divider is None:
-        return document
-    parts = (part.strip() for label in document.labels for part in label.split(divider))
-    first, *others = dict.fromkeys(filter(None, parts)) or ("",)
-    return document._replace(label=first, others=tuple(others))
+        return labels
+    parts = (part.strip() for label in labels for part in label.split(divider))
+    return tuple(dict.fromkeys(filter(None, parts)))
 
 
-def find_divider(documents: Sequence[Document], certain: bool) -> str | None:
+def find_divider(documents: Counter[tuple[str, ...]], certain: bool) -> str | None:
     """What stands between the labels of one cell; None where cells are single labels.
 
-    Parts are taken for labels if nearly all of them stand in other cells too, and if there are fewer parts than kinds
-    of cells: ``a``, ``b`` and ``a,b``. Where it is ``certain`` that texts have several labels, the commonest is taken.
+    ``documents`` counts those with each set of cells. Parts are taken for labels if nearly all of them stand in other
+    cells too, and if there are fewer parts than kinds of cells: ``a``, ``b`` and ``a,b``. Where it is ``certain`` that
+    texts have several labels, the commonest is taken.
     """
-    cells = Counter(document.label for document in documents if not document.others)
+    cells = Counter({found[0]: size for found, size in documents.items() if len(found) == 1})
     held = {divider: sum(n for cell, n in cells.items() if divider in cell) for divider in DIVIDERS}
     if certain:
         best = max(DIVIDERS, key=held.__getitem__)
         return best if held[best] else None
-    enough = [divider for divider in DIVIDERS if held[divider] >= max(1, SHARE * len(documents))]
+    enough = [divider for divider in DIVIDERS if held[divider] >= max(1, SHARE * documents.total())]
     return next((divider for divider in enough if _divides(cells, divider)), None)
 
 

@@ -2,48 +2,146 @@
 
 from __future__ import annotations
 
+import hashlib
 import io
+import os
+import sys
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 from typing import BinaryIO, cast
 
-from fenlei.corpus.documents import Document, audit
+import charset_normalizer
+
+from fenlei.cache import Cache, Draft, key, program
+from fenlei.corpus.document import Document
+from fenlei.corpus.documents import audit, used
 from fenlei.corpus.encoding import Missing, file_codecs, known, mark, read_texts
 from fenlei.corpus.folders import CLASS_NAMES, LINE_SUFFIXES, Folder, Part, check_format
 from fenlei.corpus.labels import settle
 from fenlei.corpus.ledger import EMPTY, NO_LABEL, REPAIRED, Ledger
 from fenlei.corpus.lines import strip_line_end, text_lines
+from fenlei.corpus.store import Store, load, relabel, save, write
 from fenlei.corpus.tables import Table, is_binary, is_labelled
+
+LARGE = 100_000_000  # characters: past this documents are in files, where a cache gives room
+OVERHEAD = 64  # what a document weighs beside its text
+VERSIONS = [sys.version, charset_normalizer.__version__]  # what else decides how bytes are read
 
 
 def read(
-    path: str | PathLike[str], *, encoding: str | None = None, labels: str = "auto"
-) -> tuple[list[Document], Ledger]:
+    path: str | PathLike[str], *, encoding: str | None = None, labels: str = "auto", cache: Cache | None = None
+) -> tuple[Sequence[Document], Ledger]:
     """The documents of a folder or file, and the ledger of what was skipped, repaired or decided.
 
     Taken are a folder per class, a file per class with a text a line, files or folders named train, dev and test,
     and single csv, tsv, JSON lines, fastText, parquet or xlsx files. `encoding` None finds the encoding: UTF-8 and byte
     order marks file by file, and one vote for all others. `labels` says whether a text has "one" label or "several", or
     that the data decides ("auto").
+    The documents are a list. With a `cache` those of a corpus larger than `LARGE` are in its files instead, and what
+    was read once is found there again, by the content of the files.
     Raises FileNotFoundError for no such path, and ValueError where there are no documents, no labels or no text.
     """
     root = Path(path)
-    ledger = Ledger()
     encoding = known(encoding) if encoding else None
+    if cache is None:
+        return _read(root, encoding, labels, None)
+    stamps = _stamps(root)
+    name = key("corpus", _content(root), encoding, labels, VERSIONS, program(Path(__file__).parent))
+    if entry := cache.find(name):
+        return load(entry)
+    draft = cache.draft(name)
+    try:
+        documents, ledger = _read(root, encoding, labels, draft)
+    except BaseException:
+        cache.discard(draft)
+        raise
+    if not isinstance(documents, Store) and not (cache.keeps and stamps == _stamps(root)):
+        cache.discard(draft)  # nobody would find it; or a file was changed while it was read
+        return documents, ledger
+    try:
+        save(documents if isinstance(documents, Store) else Store.over(draft, write(documents, draft)), ledger, draft)
+        if stamps == _stamps(root):
+            cache.keep(draft)
+    except OSError:  # the disk is full: a cache is worth less than the run
+        cache.discard(draft)
+    return documents, ledger
+
+
+def _read(root: Path, encoding: str | None, labels: str, draft: Draft | None) -> tuple[Sequence[Document], Ledger]:
+    ledger = Ledger()
     if root.is_dir():
-        documents, names = _read_folder(root, encoding, ledger)
+        found, names = _read_folder(root, encoding, ledger)
     elif root.is_file():
-        documents, names = _read_file(root, encoding, ledger)
+        found, names = _read_file(root, encoding, ledger)
     elif root.exists():
         raise ValueError(f"{root} is neither a file nor a folder; save the data to a file first")
     else:
         raise FileNotFoundError(f"no such file or folder: {root}")
-    documents = _name_labels(settle(documents, labels, ledger), names, ledger)
+    documents = _name_labels(settle(_gather(found, draft), labels, ledger), names, ledger)
     if not documents:
         raise ValueError(f"no documents in {root}: {_reason(ledger)}")
     audit(documents, ledger)
     return documents, ledger
+
+
+def _gather(documents: Iterator[Document], draft: Draft | None) -> Sequence[Document]:
+    """All documents: in memory, or in files as soon as they are more than ``LARGE``."""
+    if draft is None:
+        return list(documents)
+    held: list[Document] = []
+    size = 0
+    for document in documents:
+        held.append(document)
+        size += len(document.text) + OVERHEAD
+        if size > LARGE:
+            return Store.over(draft, write(_drained(held, documents), draft))
+    return held
+
+
+def _drained(held: list[Document], rest: Iterator[Document]) -> Iterator[Document]:
+    """All documents, those in memory given back as they go."""
+    held.reverse()
+    while held:
+        yield held.pop()
+    yield from rest
+
+
+def _content(root: Path) -> list[list[str]]:
+    """Name and SHA-256 of every file that reading can see, and the names of folders, sorted."""
+    named = {os.fsencode(path.relative_to(root.parent)).hex(): path for path in _seen(root)}
+    return [[name, _check(named[name])] for name in sorted(named)]
+
+
+def _stamps(root: Path) -> list[tuple[str, int, int]]:
+    """Path, size and time of last change of the same files: what differs where one was changed in the meantime."""
+    found = [(str(path), path.stat()) for path in _seen(root) if path.exists()]
+    return sorted((path, about.st_size, about.st_mtime_ns) for path, about in found)
+
+
+def _seen(root: Path) -> list[Path]:
+    """The files and folders that reading can see."""
+    return list(_within(root, set())) if root.is_dir() else [root, *_name_files(root)]
+
+
+def _within(folder: Path, above: set[Path]) -> Iterator[Path]:
+    """All files and folders in a folder; links that lead in circles are left."""
+    if folder.resolve() not in above:
+        for path in folder.iterdir():
+            yield path
+            if path.is_dir():
+                yield from _within(path, above | {folder.resolve()})
+
+
+def _check(path: Path) -> str:
+    if not path.is_file():
+        return ""
+    try:
+        with path.open("rb") as file:
+            return hashlib.file_digest(file, "sha256").hexdigest()
+    except OSError as error:  # the ledger will say so
+        return type(error).__name__
 
 
 def _reason(ledger: Ledger) -> str:
@@ -55,16 +153,20 @@ def _reason(ledger: Ledger) -> str:
     return f"nothing in it could be used, first {source} ({kind}: {detail})"
 
 
-def _read_file(path: Path, encoding: str | None, ledger: Ledger) -> tuple[list[Document], Path | None]:
+def _read_file(path: Path, encoding: str | None, ledger: Ledger) -> tuple[Iterator[Document], Path | None]:
     """The documents, and the file beside it that names the classes, if there is one."""
     check_format(path)
     codec = _codecs([path], encoding, ledger)[path]
-    documents = list(Table(path, path.name, codec, ledger).documents())
-    candidates = (path.with_name(name + suffix) for name in CLASS_NAMES for suffix in LINE_SUFFIXES)
-    return documents, next((each for each in candidates if each.is_file()), None)
+    documents = Table(path, path.name, codec, ledger).documents()
+    return documents, next((each for each in _name_files(path) if each.is_file()), None)
 
 
-def _read_folder(root: Path, encoding: str | None, ledger: Ledger) -> tuple[list[Document], Path | None]:
+def _name_files(path: Path) -> list[Path]:
+    """What a file beside it that names the classes would be called."""
+    return [path.with_name(name + suffix) for name in CLASS_NAMES for suffix in LINE_SUFFIXES]
+
+
+def _read_folder(root: Path, encoding: str | None, ledger: Ledger) -> tuple[Iterator[Document], Path | None]:
     """The documents, and the file in it that names the classes, if there is one."""
 
     def labelled(path: Path) -> bool:
@@ -75,23 +177,20 @@ def _read_folder(root: Path, encoding: str | None, ledger: Ledger) -> tuple[list
 
     folder = Folder(root, labelled, ledger)
     by_line = [part for part in folder.parts if part.kind != "document"]
-    documents = _read_by_line(by_line, encoding, ledger)
-    documents += _read_whole([part for part in folder.parts if part.kind == "document"], encoding, ledger)
-    return documents, folder.class_names
+    whole = [part for part in folder.parts if part.kind == "document"]
+    return chain(_read_by_line(by_line, encoding, ledger), _read_whole(whole, encoding, ledger)), folder.class_names
 
 
-def _read_by_line(parts: Sequence[Part], encoding: str | None, ledger: Ledger) -> list[Document]:
+def _read_by_line(parts: Sequence[Part], encoding: str | None, ledger: Ledger) -> Iterator[Document]:
     codecs = _codecs([part.path for part in parts], encoding, ledger)
-    documents: list[Document] = []
     for part in parts:
         table = Table(part.path, part.name, codecs[part.path], ledger, part.split)
         try:
-            documents += table.one_text_a_line(part.label) if part.kind == "lines" else table.documents()
+            yield from table.one_text_a_line(part.label) if part.kind == "lines" else table.documents()
         except ValueError as error:
             if part.split != "test":  # test files without labels are common: a competition keeps them to itself
                 raise
             ledger.add(NO_LABEL, part.name, str(error))
-    return documents
 
 
 def _codecs(paths: Sequence[Path], encoding: str | None, ledger: Ledger) -> dict[Path, str]:
@@ -100,8 +199,7 @@ def _codecs(paths: Sequence[Path], encoding: str | None, ledger: Ledger) -> dict
     return dict.fromkeys(paths, "") | codecs
 
 
-def _read_whole(parts: Sequence[Part], encoding: str | None, ledger: Ledger) -> list[Document]:
-    documents = []
+def _read_whole(parts: Sequence[Part], encoding: str | None, ledger: Ledger) -> Iterator[Document]:
     for part, text in zip(parts, read_texts([part.path for part in parts], encoding, ledger), strict=True):
         if isinstance(text, Missing):
             ledger.add(text.kind, part.name, text.detail)
@@ -112,16 +210,15 @@ def _read_whole(parts: Sequence[Part], encoding: str | None, ledger: Ledger) -> 
         if not text or text.isspace():
             ledger.add(EMPTY, part.name, "no text")
         else:
-            documents.append(Document(text.rstrip("\r\n"), part.label, part.name, part.split))
-    return documents
+            yield Document(text.rstrip("\r\n"), part.label, part.name, part.split)
 
 
-def _name_labels(documents: list[Document], names_file: Path | None, ledger: Ledger) -> list[Document]:
+def _name_labels(documents: Sequence[Document], names_file: Path | None, ledger: Ledger) -> Sequence[Document]:
     """Put the names of class.txt in the place of the numbers of its lines, if all labels are such numbers."""
-    labels = {label for document in documents for label in document.labels}
-    if names_file is None or not all(label.isdecimal() and len(label) < 6 for label in labels):
+    labels = {label for found in used(documents) for label in found}
+    if names_file is None or not labels or not all(label.isdecimal() and len(label) < 6 for label in labels):
         return documents
-    content = read_texts([names_file], None, ledger)[0]
+    [content] = read_texts([names_file], None, ledger)
     names = [] if isinstance(content, Missing) else [line.strip() for line in content.strip().split("\n")]
     numbers = {int(label) for label in labels}
     start = 0 if 0 in numbers else 1
@@ -130,9 +227,8 @@ def _name_labels(documents: list[Document], names_file: Path | None, ledger: Led
         ledger.note(f"{names_file.name} lists {len(names)} names, which do not fit the labels; they stay numbers.")
         return documents
     ledger.note(f"{names_file.name} names the classes: {start} is {names[0]!r}.")
-    named = ([names[int(label) - start] for label in document.labels] for document in documents)
-    pairs = zip(documents, named, strict=True)
-    return [document._replace(label=first, others=tuple(rest)) for document, (first, *rest) in pairs]
+    name = {label: names[int(label) - start] for label in labels}
+    return relabel(documents, lambda found: tuple(name.get(label, label) for label in found))
 
 
 def read_lines(stream: BinaryIO | str | PathLike[str], encoding: str | None = None) -> Iterator[str]:

@@ -13,7 +13,7 @@ from typing import Any, TypeVar
 
 from fenlei.corpus import columns, parquet
 from fenlei.corpus.columns import Columns
-from fenlei.corpus.documents import Document
+from fenlei.corpus.document import Document
 from fenlei.corpus.ledger import (
     EMPTY,
     MISSING_CELLS,

@@ -135,8 +135,9 @@ class Learned(Codes):
 
     def nodes(self, graph: Graph, number: str, k: int) -> str:
         """The same in ONNX."""
-        column = graph.constant(self.table[:, k].cpu().numpy())
-        return graph.add("Cast", graph.add("Gather", column, number, axis=0), to=7)
+        found = graph.add("Gather", graph.weight(self.table), number, axis=0)
+        column = graph.add("Gather", found, graph.constant(np.array(k)), axis=-1)
+        return graph.add("Cast", column, to=7)
 
 
 ASSIGNMENTS: dict[str, type[Codes]] = {"remainder": Remainder, "hash": Hashed, "learned": Learned}

@@ -44,6 +44,7 @@ class Convolution(nn.Module):
         starts = [graph.constant(np.array([k])) for k in range(before + after + 1)]
         shifted = [graph.add("Slice", padded, start, graph.add("Add", start, steps), time) for start in starts]
         weight, bias = self.conv.parameters()
-        filters = graph.constant(weight.permute(2, 1, 0).flatten(0, 1))  # (width * D, F)
+        turned = graph.add("Transpose", graph.weight(weight), perm=(2, 1, 0))
+        filters = graph.add("Reshape", turned, graph.constant(np.array([-1, self.width])))  # (width * D, F)
         products = graph.add("MatMul", graph.add("Concat", *shifted, axis=2), filters)
-        return graph.add("Add", products, graph.constant(bias))
+        return graph.add("Add", products, graph.weight(bias))

@@ -26,5 +26,5 @@ class Dense(nn.Module):
         """The same in ONNX."""
         if self.linear is None:
             return v
-        product = graph.add("MatMul", v, graph.constant(self.linear.weight.T))
-        return graph.add("Relu", graph.add("Add", product, graph.constant(self.linear.bias)))
+        product = graph.add("MatMul", v, graph.add("Transpose", graph.weight(self.linear.weight), perm=(1, 0)))
+        return graph.add("Relu", graph.add("Add", product, graph.weight(self.linear.bias)))

@@ -68,7 +68,7 @@ class LowRank(Embedding):
 
     def nodes(self, graph: Graph, ids: str) -> str:
         """The same in ONNX."""
-        return graph.add("MatMul", _gather(graph, self.table, ids), graph.constant(self.project))
+        return graph.add("MatMul", _gather(graph, self.table, ids), graph.weight(self.project))
 
 
 class Shared(Embedding):

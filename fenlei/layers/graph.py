@@ -2,22 +2,40 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 import onnx
 import torch
-from numpy.typing import ArrayLike
 from onnx import TensorProto, helper, numpy_helper
+
+from fenlei.layers.packing import Bytes, Packed
 
 OPSET = 17
 IR_VERSION = 9
 
+Array = npt.NDArray[Any]
+
 
 class Graph:
-    """Nodes, constants and inputs in the order they were added; a value is known by its name."""
+    """Nodes, constants and inputs in the order they were added; a value is known by its name.
 
-    def __init__(self) -> None:
+    ``state`` names the model's tensors: a bundle stores these as its weights, and the graph takes them from there by
+    name. Those that are ``packed`` it unpacks itself.
+    """
+
+    def __init__(
+        self,
+        state: Mapping[str, torch.Tensor] | None = None,
+        packed: Mapping[str, Packed] | None = None,
+        int8: bool = False,
+    ) -> None:
+        self._names = {_place(tensor): name for name, tensor in (state or {}).items() if tensor.numel()}
+        self._packed = packed or {}
+        self._int8 = int8
+        self._held: set[str] = set()
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self._inputs: dict[str, Any] = {}
@@ -31,20 +49,49 @@ class Graph:
             self._inputs[name] = helper.make_tensor_value_info(name, element, axes)
         return name
 
-    def constant(self, value: torch.Tensor | ArrayLike) -> str:
+    def constant(self, value: torch.Tensor | npt.ArrayLike, name: str = "") -> str:
         """A constant: a weight (a tensor, stored as float32), or numbers of a NumPy type of the caller's choice."""
         array = value.detach().float().cpu().numpy() if isinstance(value, torch.Tensor) else np.asarray(value)
-        name = self._name("constant")
+        name = name or self._name("constant")
         self._constants.append(numpy_helper.from_array(np.asarray(array, order="C"), name))
         return name
 
+    def weight(self, tensor: torch.Tensor) -> str:
+        """A tensor of the model's own, no view of one, as float32 or whole numbers."""
+        name = self._names.get(_place(tensor), "")
+        if name in self._packed:
+            return self._packed[name].whole(self, name)
+        return self._wide(self.once(name, array := stored(tensor)), array)
+
+    def bytes_of(self, tensor: torch.Tensor) -> tuple[str, str] | None:
+        """The whole numbers and the scales of a packed tensor, where the graph is to compute with them as they are."""
+        name = self._names.get(_place(tensor), "")
+        packed = self._packed.get(name)
+        if not (self._int8 and isinstance(packed, Bytes)):
+            return None
+        scale = self.add("Cast", self.once(f"{name}.scale", packed.scale), to=TensorProto.FLOAT)
+        return self.once(f"{name}.int8", packed.int8), scale
+
     def gather(self, table: torch.Tensor, rows: str) -> str:
         """Rows of a table ``(V, D)`` as float32; the table is stored in half the bytes if float16 holds it exactly."""
-        weights = table.detach().float().cpu()
-        if not torch.equal(weights.half().float(), weights):
-            return self.add("Gather", self.constant(weights), rows, axis=0)
-        found = self.add("Gather", self.constant(weights.half().numpy()), rows, axis=0)
-        return self.add("Cast", found, to=TensorProto.FLOAT)
+        name = self._names.get(_place(table), "")
+        if name in self._packed:
+            return self._packed[name].rows(self, name, rows)
+        array = stored(table)
+        return self._wide(self.add("Gather", self.once(name, array), rows, axis=0), array)
+
+    def _wide(self, value: str, array: Array) -> str:
+        """A value of float16 as float32, another as it is."""
+        return self.add("Cast", value, to=TensorProto.FLOAT) if array.dtype == np.float16 else value
+
+    def once(self, name: str, array: Array) -> str:
+        """A constant of this name, made on first use; without a name always a new one."""
+        if not name:
+            return self.constant(array)
+        if name not in self._held:
+            self._held.add(name)
+            self.constant(array, name)
+        return name
 
     def add(self, op: str, *inputs: str, **attributes: Any) -> str:
         """A node with one output; returns the output's name. An empty input name means "left out"."""
@@ -100,14 +147,34 @@ class Graph:
         """The finished, checked model: the answer ``(B, C)``, then what is shown beside it."""
         outputs = [helper.make_tensor_value_info(output, TensorProto.FLOAT, ("B", "C")), *self._shown.values()]
         graph = helper.make_graph(self._nodes, "fenlei", list(self._inputs.values()), outputs, self._constants)
-        model = helper.make_model(graph, opset_imports=[helper.make_opsetid("", OPSET)], producer_name="fenlei")
+        opsets = [helper.make_opsetid(domain, number) for domain, number in self._opsets().items()]
+        model = helper.make_model(graph, opset_imports=opsets, producer_name="fenlei")
         model.ir_version = IR_VERSION
         onnx.checker.check_model(model, full_check=True)
         return bytes(model.SerializeToString(deterministic=True))
 
+    def _opsets(self) -> dict[str, int]:
+        """The versions of the operators' sets that the nodes are from."""
+        return {"": OPSET} | {node.domain: 1 for node in self._nodes if node.domain}
+
     def _name(self, stem: str) -> str:
         self._count += 1
         return f"{stem}_{self._count}"
+
+
+def stored(tensor: torch.Tensor) -> Array:
+    """The array to store of a weight: float16 where that loses nothing, else float32; whole numbers as they are."""
+    values = tensor.detach().cpu()
+    if not values.is_floating_point():
+        return np.asarray(values.numpy())
+    values = values.float()
+    halved = values.half()
+    return np.asarray((halved if torch.equal(halved.float(), values) else values).numpy())
+
+
+def _place(tensor: torch.Tensor) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    """Where the numbers lie: the same for a parameter and its entry in a state dict, another for a transposed one."""
+    return tensor.data_ptr(), tuple(tensor.shape), tuple(tensor.stride())
 
 
 def _mixing(ways: int, size: int) -> onnx.GraphProto:

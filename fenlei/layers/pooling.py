@@ -145,9 +145,9 @@ class Attention(Pool):
 
     def nodes(self, graph: Graph, h: str, mask: str, shown: str = "attention") -> str:
         """The same in ONNX; the weights are ``shown`` beside the answer."""
-        hidden = graph.add("MatMul", h, graph.constant(self.project.weight.T))
-        hidden = graph.add("Tanh", graph.add("Add", hidden, graph.constant(self.project.bias)))
-        scores = graph.add("MatMul", hidden, graph.constant(self.context.weight.T))
+        hidden = graph.add("MatMul", h, graph.add("Transpose", graph.weight(self.project.weight), perm=(1, 0)))
+        hidden = graph.add("Tanh", graph.add("Add", hidden, graph.weight(self.project.bias)))
+        scores = graph.add("MatMul", hidden, graph.add("Transpose", graph.weight(self.context.weight), perm=(1, 0)))
         column = graph.add("Unsqueeze", mask, graph.constant(np.array([2])))
         scores = graph.add("Where", column, scores, graph.constant(np.array(LOW, np.float32)))
         weights = graph.add("Softmax", scores, axis=1)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
 
 import numpy as np
 import torch
@@ -17,6 +18,8 @@ CELLS: dict[str, tuple[Callable[..., nn.RNNBase], str, tuple[int, ...]]] = {
     "lstm": (nn.LSTM, "LSTM", (0, 3, 1, 2)),  # torch: input, forget, candidate, output; ONNX: input, output, forget, c.
     "gru": (nn.GRU, "GRU", (1, 0, 2)),  # torch: reset, update, new; ONNX: update, reset, hidden
 }
+
+MATRICES = ("weight_ih_l0", "weight_hh_l0")
 
 
 class Recurrent(nn.Module):
@@ -59,8 +62,7 @@ class Recurrent(nn.Module):
     def nodes(self, graph: Graph, x: str, lengths: str) -> str:
         """The same as ONNX's own recurrent operator with ``sequence_lens``."""
         _, op, order = CELLS[self.cell]
-        weights = [graph.constant(self._stack(kind, order)) for kind in ("weight_ih_l0", "weight_hh_l0")]
-        bias = torch.cat([self._stack("bias_ih_l0", order), self._stack("bias_hh_l0", order)], dim=1)
+        biases = [self._stack(graph, kind, order) for kind in ("bias_ih_l0", "bias_hh_l0")]
         steps_first = graph.add("Transpose", x, perm=(1, 0, 2))
         attributes = {
             "direction": "bidirectional" if len(self.ways) == 2 else "forward",
@@ -69,17 +71,53 @@ class Recurrent(nn.Module):
         if self.cell == "gru":
             attributes["linear_before_reset"] = 1
         rows = graph.add("Cast", lengths, to=6)
-        states = graph.add(op, steps_first, *weights, graph.constant(bias), rows, **attributes)
+        bias = graph.add("Concat", *biases, axis=1)
+        states = self._in_bytes(graph, order, steps_first, bias, rows, attributes)
+        if not states:
+            weights = [self._stack(graph, kind, order) for kind in MATRICES]
+            states = graph.add(op, steps_first, *weights, bias, rows, **attributes)
         rows_first = graph.add("Transpose", states, perm=(2, 0, 1, 3))  # (T, ways, B, H) -> (B, T, ways, H)
         return graph.add("Reshape", rows_first, graph.constant(np.array([0, 0, self.width])))
 
-    def _stack(self, kind: str, order: tuple[int, ...]) -> Tensor:
-        """One kind of weight of every way, gates in ONNX's order: ``(ways, G H, ...)``."""
+    def _stack(self, graph: Graph, kind: str, order: tuple[int, ...]) -> str:
+        """One kind of weight of every way, gates in ONNX's order: ``(ways, G H, ...)``; done once, at the start."""
         parts = []
         for way in self.ways:
-            gates = way.get_parameter(kind).detach().chunk(len(order))
-            parts.append(torch.cat([gates[place] for place in order]))
-        return torch.stack(parts)
+            weight = way.get_parameter(kind)
+            parts.append(_ordered(graph, graph.weight(weight), order, weight.shape[1:]))
+        return graph.add("Concat", *parts, axis=0)
+
+    def _in_bytes(
+        self, graph: Graph, order: tuple[int, ...], x: str, bias: str, rows: str, attributes: dict[str, Any]
+    ) -> str:
+        """The LSTM by onnxruntime's operator that computes in 8 bits; empty where the graph is not to."""
+        found: list[str] = []
+        for kind in MATRICES if self.cell == "lstm" else ():
+            numbers, scales = [], []
+            for way in self.ways:
+                weight = way.get_parameter(kind)
+                packed = graph.bytes_of(weight)
+                if packed is None:
+                    return ""
+                numbers.append(_ordered(graph, packed[0], order, weight.shape[1:]))
+                scales.append(
+                    _ordered(graph, graph.add("Squeeze", packed[1], graph.constant(np.array([1]))), order, ())
+                )
+            matrix = graph.add("Transpose", graph.add("Concat", *numbers, axis=0), perm=(0, 2, 1))
+            zero = graph.constant(np.zeros((len(self.ways), len(order) * self.hidden_size), np.int8))
+            found += [matrix, graph.add("Concat", *scales, axis=0), zero]
+        if not found:
+            return ""
+        w, w_scale, w_zero, r, r_scale, r_zero = found
+        inputs = (x, w, r, bias, rows, "", "", "", w_scale, w_zero, r_scale, r_zero)
+        return graph.add("DynamicQuantizeLSTM", *inputs, domain="com.microsoft", **attributes)
+
+
+def _ordered(graph: Graph, value: str, order: tuple[int, ...], columns: Sequence[int]) -> str:
+    """A stack of gates ``(G H, ...)`` in another order of them, ``(1, G H, ...)``."""
+    gates = graph.add("Reshape", value, graph.constant(np.array([len(order), -1, *columns])))
+    gates = graph.add("Gather", gates, graph.constant(np.array(order)), axis=0)
+    return graph.add("Reshape", gates, graph.constant(np.array([1, -1, *columns])))
 
 
 def _open_forget_gates(ways: Iterable[nn.Module]) -> None:

@@ -29,4 +29,4 @@ class WideTable(nn.Module):
         """The same in ONNX."""
         rows = graph.gather(self.weight, ngrams)
         flat = graph.add("MatMul", graph.add("Unsqueeze", values, graph.constant(np.array([1]))), rows)
-        return graph.add("Add", graph.add("Squeeze", flat, graph.constant(np.array([1]))), graph.constant(self.bias))
+        return graph.add("Add", graph.add("Squeeze", flat, graph.constant(np.array([1]))), graph.weight(self.bias))

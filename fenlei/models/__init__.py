@@ -13,6 +13,7 @@ import torch
 
 from fenlei.bundle import Bundle
 from fenlei.layers.embedding import EMBEDDINGS, options_of
+from fenlei.layers.packing import unpack
 from fenlei.layers.wide import WideTable
 from fenlei.models.bilstm import BiLSTM
 from fenlei.models.classifier import Classifier
@@ -85,7 +86,7 @@ def try_out(name: str, options: Mapping[str, Any], **embedding: Any) -> None:
 
 def restore(bundle: Bundle, stream_sizes: Mapping[str, int]) -> Classifier:
     """The classifier whose weights a bundle holds; ``stream_sizes`` are those of the bundle's pipeline."""
-    weights = {name: _tensor(array) for name, array in bundle.weights.items()}
+    weights = {name: _tensor(array) for name, array in unpack(bundle.weights).items()}
     wide = WideTable(weights["wide.weight"], weights["wide.bias"]) if "wide.weight" in weights else None
     branches = [
         build(

@@ -57,5 +57,6 @@ class Deep(nn.Module):
         vectors = [table.nodes(graph, inputs[name]) for name, table in self.embeddings.items()]
         x = graph.add("Sum", *vectors) if len(vectors) > 1 else vectors[0]
         document = self.encoder.nodes(graph, x, mask_nodes(graph, lengths, x), lengths)
-        weight, bias = graph.constant(self.dense.weight.T), graph.constant(self.dense.bias)
+        weight = graph.add("Transpose", graph.weight(self.dense.weight), perm=(1, 0))
+        bias = graph.weight(self.dense.bias)
         return graph.add("Add", graph.add("MatMul", document, weight), bias)

@@ -57,7 +57,11 @@ class Stacked(Encoder):
 
     def nodes(self, graph: Graph, x: str, mask: str, lengths: str) -> str:
         """The same in ONNX; dropout is gone."""
-        h = x if self.project is None else graph.add("MatMul", x, graph.constant(self.project.weight.T))
+        h = (
+            x
+            if self.project is None
+            else graph.add("MatMul", x, graph.add("Transpose", graph.weight(self.project.weight), perm=(1, 0)))
+        )
         for layer in self.layers:
             h = graph.add("Add", h, layer.nodes(graph, h, lengths))
         return self.pooling.nodes(graph, h, mask)

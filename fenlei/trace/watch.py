@@ -27,7 +27,7 @@ from fenlei.models import Classifier, Deep, restore
 from fenlei.models.han import Level
 from fenlei.models.rcnn import RCNN
 from fenlei.models.textcnn import TextCNN
-from fenlei.runtime import GOLDEN_TOLERANCE, Predictor
+from fenlei.runtime import Predictor
 from fenlei.vocab import UNK
 
 Floats = npt.NDArray[np.float64]
@@ -133,7 +133,7 @@ def trace(bundle: Bundle, text: str, gradients: bool = False) -> Trace:
     tokens = predictor.pipeline.tokens(text)
     probabilities = predictor.predict_proba([text])[0]
     difference = float(np.abs(_answer(model, arrays) - probabilities).max())
-    if not difference <= GOLDEN_TOLERANCE:
+    if not difference <= predictor.tolerance:
         raise ValueError(f"the equations and the bundle's graph answer differently, by up to {difference:.2g}")
     target = int(probabilities.argmax()) if gradients else None
     lengths = arrays["lengths"].ravel()
