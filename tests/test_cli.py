@@ -673,7 +673,7 @@ def asked(*arguments: str) -> Callable[[Path, Path], Sequence[object]]:
         (no_parent, 2, "there is no folder .*no to write s.tsv into"),
         (two_outputs, 2, "--json and --out - both want standard output: name a file"),
         (asked("--model", "gpt"), 2, "unknown model 'gpt'; the choices are .*bilstm"),
-        (asked("--preset", "magic"), 2, "unknown preset 'magic'; the choices are default, fast, classic"),
+        (asked("--preset", "magic"), 2, "unknown preset 'magic'; the choices are default, fast, best, classic"),
         (asked("--tokenizer", "bpe"), 2, "unknown tokenizer 'bpe'; the choices are auto, chars, words, jieba"),
         (asked("--set", "embedding=glove"), 2, "unknown embedding 'glove'; the choices are full"),
         (asked("--set", 'streams=["tea"]'), 2, "unknown stream 'tea'; the choices are bigrams"),

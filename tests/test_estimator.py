@@ -214,7 +214,7 @@ def test_the_recipe_is_in_the_bundle(fitted):
 @pytest.mark.parametrize(
     ("parameters", "error", "message"),
     [
-        ({"preset": "huge"}, ValueError, "unknown preset 'huge'; the choices are default, fast, classic"),
+        ({"preset": "huge"}, ValueError, "unknown preset 'huge'; the choices are default, fast, best, classic"),
         ({"options": {"hidden": 3}}, ValueError, "unknown setting 'hidden'; the settings are model, options"),
         ({"options": {"model": "lstm2"}}, ValueError, "options cannot hold 'model': set the parameter model"),
         ({"options": {"seed": 3}}, ValueError, "options cannot hold 'seed': set the parameter random_state"),

@@ -117,5 +117,5 @@ def test_a_preset_takes_further_settings_and_another_network_its_own_options() -
     assert preset("classic", model="bilstm", options={"hidden_size": 3}).options == {"hidden_size": 3}
     over = preset("classic", options={"hidden_size": 3}).options
     assert over == {**PRESETS["classic"]["options"], "hidden_size": 3}
-    with pytest.raises(ValueError, match="unknown preset 'huge'; the choices are default, fast, classic"):
+    with pytest.raises(ValueError, match="unknown preset 'huge'; the choices are default, fast, best, classic"):
         preset("huge")

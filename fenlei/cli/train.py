@@ -69,10 +69,10 @@ def add(verbs: Any) -> None:
 
 def run(arguments: argparse.Namespace) -> None:
     """Everything that can be wrong with the call is found before the data is read."""
+    require("torch", "onnx", "sklearn")
     from fenlei import bundle as bundles
     from fenlei import ranks
 
-    require("torch", "onnx", "sklearn")
     recipe = recipe_of(arguments)
     if arguments.max_size is not None or arguments.int8:  # one network, judged by what is held out
         recipe = recipe.change(branches=recipe.branches or 1)
