@@ -1,10 +1,12 @@
-"""Held-out accuracy of fenlei's presets beside fastText and TF-IDF + linear SVM, on the same splits, in one run.
+"""Held-out accuracy of fenlei's presets beside fastText and TF-IDF + linear SVM, on the same splits.
 
-Usage: python benchmarks/accuracy.py --data FOLDER [--sets trec,sst2] [--presets default] [--seeds 0,1,2]
+Usage: python benchmarks/accuracy.py --data FOLDER [--sets trec,titles@1000] [--presets default,best] [--seeds 0,1,2]
 
-Every set is split once: its own dev file where it has one, else a seeded tenth of train. Each peer may choose its
-setting by the accuracy on that same dev split, so its figure is an upper bound of what it would reach unseen. Prints a
-table and writes JSON.
+Every set is split once: its own dev file where it has one, else a seeded tenth of train; ``NAME@ROWS`` trains on so
+many documents only. Each peer may choose its setting by the accuracy on that same dev split, so its figure is an upper
+bound of what it would reach unseen. With ``--ablation`` the default recipe with one thing changed at a time. A run that
+stands in the results already is not repeated, so that the benchmark can be broken off and goes on where it was; a
+further seed is run only where the first took under ``--longest`` seconds. Prints a table and writes JSON.
 """
 
 from __future__ import annotations
@@ -14,7 +16,9 @@ import json
 import statistics
 import tempfile
 import time
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import fasttext
 import numpy as np
@@ -30,6 +34,21 @@ from fenlei.text import Tokenizer, choose
 FASTTEXT = (("word", 2, 5), ("word", 2, 25), ("char", 3, 10))  # tokens, longest n-gram, epochs
 SVM = (("char", (1, 3)), ("word", (1, 2)))
 COSTS = (0.1, 0.3, 1.0, 3.0)
+ABLATION: dict[str, dict[str, object]] = {
+    "default": {},
+    "linear model alone": {"model": None},
+    "network alone": {"wide": False},
+    "one network": {"branches": 1},
+    "ids only": {"streams": []},
+    "no token dropout": {"token_dropout": 0.0},
+    "no embedding dropout": {"embedding_dropout": 0.0},
+    "no label smoothing": {"label_smoothing": 0.0},
+    "hidden tokens first, 3 epochs": {"pretrain_epochs": 3},
+    "bilstm": {"model": "bilstm"},
+    "textcnn": {"model": "textcnn"},
+    "three teachers": {"teachers": 3},
+}
+Run = dict[str, Any]
 
 
 def words_of(documents: list[corpus.Document], unit: str) -> list[str]:
@@ -42,7 +61,7 @@ def words_of(documents: list[corpus.Document], unit: str) -> list[str]:
     return [" ".join(tokenizer(document.text)) for document in documents]
 
 
-def run_fasttext(train: list[corpus.Document], dev: list[corpus.Document]) -> dict[str, object]:
+def run_fasttext(train: list[corpus.Document], dev: list[corpus.Document]) -> Run:
     """The best of three settings on dev; seconds are those of the best setting alone."""
     runs = []
     numbers = {label: str(place) for place, label in enumerate(sorted({document.label for document in train}))}
@@ -65,7 +84,7 @@ def run_fasttext(train: list[corpus.Document], dev: list[corpus.Document]) -> di
     return max(runs, key=lambda run: float(str(run["accuracy"])))
 
 
-def run_svm(train: list[corpus.Document], dev: list[corpus.Document]) -> dict[str, object]:
+def run_svm(train: list[corpus.Document], dev: list[corpus.Document]) -> Run:
     """The best of two kinds of n-grams and four costs on dev."""
     runs = []
     labels, dev_labels = [d.label for d in train], [d.label for d in dev]
@@ -87,7 +106,7 @@ def run_svm(train: list[corpus.Document], dev: list[corpus.Document]) -> dict[st
 
 def run_fenlei(
     train: list[corpus.Document], dev: list[corpus.Document], preset: str, seed: int, settings: dict[str, object]
-) -> dict[str, object]:
+) -> Run:
     """One training as ``fenlei train`` does it, scored on dev by the runtime."""
     sides = [Labelled([d.text for d in side], [d.label for d in side]) for side in (train, dev)]
     recipe = Recipe(seed=seed).change(**(dict(PRESETS[preset]) | settings))
@@ -96,7 +115,6 @@ def run_fenlei(
     seconds = time.perf_counter() - began
     scores, linear = bundle.scores["dev"], bundle.scores["linear"]
     return {
-        "seed": seed,
         "accuracy": scores["accuracy"],
         "macro_f1": scores["macro_f1"],
         "linear": linear and linear["accuracy"],
@@ -105,19 +123,43 @@ def run_fenlei(
     }
 
 
-def line_of(name: str, result: dict[str, object], presets: list[str]) -> str:
+def line_of(name: str, results: list[Run], presets: list[str]) -> str:
     """One row of the table."""
-    svm, fast = result["svm"]["accuracy"], result["fasttext"]["accuracy"]
-    cells = [f"{name:16}", f"{result['train']:>7,}", f"{svm:.4f}", f"{fast:.4f}"]
+    rows = [run for run in results if run["set"] == name]
+    peers = {run["run"]: run["accuracy"] for run in rows if run["run"] in PEERS}
+    cells = [name, f"{rows[0]['train']:,}", *(f"{peers[peer]:.4f}" if peer in peers else "" for peer in PEERS)]
     for preset in presets:
-        runs = result[preset]
+        runs = [run for run in rows if run["run"] == preset]
+        if not runs:
+            cells += [""] * 4
+            continue
         values = [run["accuracy"] for run in runs]
-        spread = statistics.stdev(values) if len(values) > 1 else 0.0
-        mean = statistics.mean(values)
-        seconds = statistics.mean(run["seconds"] for run in runs)
-        cells += [f"{mean:.4f} ± {spread:.4f}", f"{100 * (mean - max(svm, fast)):+.2f}", f"{seconds:.0f} s"]
+        spread = f" ± {statistics.stdev(values):.4f}" if len(values) > 1 else ""
+        mean, seconds = (statistics.mean(run[key] for run in runs) for key in ("accuracy", "seconds"))
+        cells += [
+            f"{mean:.4f}{spread}",
+            f"{100 * (mean - max(peers.values())):+.2f}" if peers else "",
+            f"{seconds:.0f} s",
+        ]
         cells += [f"{statistics.mean(run['megabytes'] for run in runs):.0f} MB"]
     return "| " + " | ".join(cells) + " |"
+
+
+PEERS: dict[str, Callable[[list[corpus.Document], list[corpus.Document]], Run]] = {
+    "svm": run_svm,
+    "fasttext": run_fasttext,
+}
+
+
+def wanted(
+    name: str, presets: list[str], seeds: list[int], longest: float, results: list[Run]
+) -> Iterator[tuple[str, int]]:
+    """What is still to be run on one set: peers once, every preset with each seed."""
+    for run in [*PEERS, *presets]:
+        for seed in seeds[:1] if run in PEERS else seeds:
+            done = {each["seed"]: each["seconds"] for each in results if (each["set"], each["run"]) == (name, run)}
+            if seed not in done and all(seconds <= longest for seconds in done.values()):
+                yield run, seed
 
 
 def main() -> None:
@@ -126,26 +168,33 @@ def main() -> None:
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--presets", default="default")
     parser.add_argument("--seeds", default="0,1,2")
-    parser.add_argument("--train-rows", type=int, help="only so many training documents: the learning curve")
+    parser.add_argument("--longest", type=float, default=300.0)
+    parser.add_argument("--ablation", action="store_true")
     parser.add_argument("--set", action="append", default=[], help="NAME=JSON, a setting of the recipe")
-    parser.add_argument("--out", type=Path, default=Path("benchmarks/results/accuracy.json"))
+    parser.add_argument("--out", type=Path)
     arguments = parser.parse_args()
-    presets = arguments.presets.split(",")
     settings = {name: json.loads(value) for name, _, value in (each.partition("=") for each in arguments.set)}
-    results: dict[str, dict[str, object]] = {}
+    seeds = [int(seed) for seed in arguments.seeds.split(",")]
+    presets = list(ABLATION) if arguments.ablation else arguments.presets.split(",")
+    out = arguments.out or Path(f"benchmarks/results/{'ablation' if arguments.ablation else 'accuracy'}.json")
+    results: list[Run] = json.loads(out.read_text(encoding="utf-8")) if out.exists() else []
     heads = [cell for preset in presets for cell in (preset, "lead", "time", "size")]
-    print("| " + " | ".join(["set", "train", "SVM", "fastText", *heads]) + " |")
+    print("| " + " | ".join(["set", "train", *PEERS, *heads]) + " |")
     print("|" + "---|" * (4 + len(heads)))
     for name in arguments.sets.split(","):
-        train, dev = split(arguments.data, name, arguments.train_rows)
-        results[name] = {"train": len(train), "dev": len(dev)}
-        results[name] |= {"svm": run_svm(train, dev), "fasttext": run_fasttext(train, dev)}
-        for preset in presets:
-            seeds = [int(seed) for seed in arguments.seeds.split(",")]
-            results[name][preset] = [run_fenlei(train, dev, preset, seed, settings) for seed in seeds]
-        print(line_of(name, results[name], presets), flush=True)
-        arguments.out.parent.mkdir(parents=True, exist_ok=True)
-        arguments.out.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        own, _, rows = name.partition("@")
+        train, dev = split(arguments.data, own, int(rows) if rows else None)
+        for run, seed in wanted(name, presets, seeds, arguments.longest, results):
+            if run in PEERS:
+                found = PEERS[run](train, dev)
+            elif arguments.ablation:
+                found = run_fenlei(train, dev, "default", seed, ABLATION[run] | settings)
+            else:
+                found = run_fenlei(train, dev, run, seed, settings)
+            results.append({"set": name, "run": run, "seed": seed, "train": len(train), "dev": len(dev)} | found)
+            out.parent.mkdir(parents=True, exist_ok=True)
+            out.write_text(json.dumps(results, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        print(line_of(name, results, presets), flush=True)
 
 
 if __name__ == "__main__":

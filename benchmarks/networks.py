@@ -70,7 +70,7 @@ def measure(data: Path, name: str, network: str, seed: int) -> Run:
     """One training with the default recipe but for the network, scored on dev by the runtime."""
     train, dev = map(labelled, split(data, name, SETS[name]))
     began = time.perf_counter()
-    bundle = learn(train, dev, Recipe(seed=seed, wide=False).change(**ALL[network]), lambda _: None)
+    bundle = learn(train, dev, Recipe(seed=seed, wide=False, branches=1).change(**ALL[network]), lambda _: None)
     seconds = time.perf_counter() - began
     epochs = bundle.scores["epochs"][0]
     predictor = Predictor(bundle)

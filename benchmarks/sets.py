@@ -22,16 +22,22 @@ SETS = {
 }
 
 
+UNIQUE = "_unique"  # behind a set's name: without the training texts that stand in dev
+
+
 def split(data: Path, name: str, train_rows: int | None) -> tuple[list[corpus.Document], list[corpus.Document]]:
     """Train and dev documents of one set: its own dev file, or else a seeded tenth of train.
 
     With ``train_rows`` only the first of a seeded shuffle are trained on.
     """
-    train_file, dev_file = SETS[name]
+    train_file, dev_file = SETS[name.removesuffix(UNIQUE)]
     train, _ = corpus.read(data / train_file)
     dev = corpus.read(data / dev_file)[0] if dev_file else []
     if not dev:
         train, dev = corpus.split_dev(train, 0.1, seed=0)
+    if name.endswith(UNIQUE):
+        known = {document.text for document in dev}
+        train = [document for document in train if document.text not in known]
     if train_rows is not None:
         train = [train[place] for place in np.random.default_rng(0).permutation(len(train))[:train_rows]]
     return train, dev

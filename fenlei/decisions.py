@@ -24,13 +24,15 @@ class Rule:
     ``top``: so many labels, the likeliest first; None for the one label, or for every label that applies where a text
     can have several. ``threshold``: no label that is less probable. ``coverage``: only as many texts as make up this
     share of dev are answered, the surest; the rest is unknown. ``precision``: a label is named from the probability on
-    at which it was right this often on dev.
+    at which it was right this often on dev. ``best_f1``: a label is named from the probability on that gave it the best
+    F1 on dev; where a text can have several labels that is the rule in any case.
     """
 
     top: int | None = None
     threshold: float | None = None
     coverage: float | None = None
     precision: float | None = None
+    best_f1: bool = False
 
     def __post_init__(self) -> None:
         if self.top is not None and (type(self.top) is not int or self.top < 1):
@@ -39,8 +41,11 @@ class Rule:
             value = getattr(self, name)
             if value is not None and not (isinstance(value, float | int) and 0 <= value <= 1):
                 raise ValueError(f"{name} must be a number from 0 to 1, got {value!r}")
-        if sum(value is not None for value in (self.threshold, self.coverage, self.precision)) > 1:
-            raise ValueError("threshold, coverage and precision exclude one another: give one of them")
+        if not isinstance(self.best_f1, bool):
+            raise ValueError(f"best_f1 must be true or false, got {self.best_f1!r}")
+        given = [value is not None for value in (self.threshold, self.coverage, self.precision)]
+        if sum(given) + self.best_f1 > 1:
+            raise ValueError("threshold, coverage, precision and best_f1 exclude one another: give one of them")
 
 
 class Cover(NamedTuple):
@@ -79,10 +84,12 @@ class Decisions:
         """
         if rule.coverage is not None:
             return np.full(len(labels), self._covering(rule.coverage))
-        if rule.precision is not None:
+        if rule.precision is not None or (rule.best_f1 and not self.several):
             if not self.classes:
                 raise ValueError("this classifier knows no precisions: it was trained without held-out texts")
-            return np.array([precise(self.classes.get(label, ()), rule.precision) for label in labels])
+            curves = [self.classes.get(label, ()) for label in labels]
+            wanted = rule.precision
+            return np.array([best_point(each) if wanted is None else precise(each, wanted) for each in curves])
         if rule.threshold is not None:
             return np.full(len(labels), float(rule.threshold))
         return np.array([self.thresholds.get(label, 0.5 if self.several else 0.0) for label in labels])
@@ -185,6 +192,12 @@ def rounded(probabilities: Floats) -> npt.NDArray[np.float64]:
 def precise(points: Sequence[Point], wanted: float) -> float:
     """The lowest threshold whose precision is at least ``wanted``: as many answers as that allows."""
     return min((point.threshold for point in points if point.precision >= wanted), default=float("inf"))
+
+
+def best_point(points: Sequence[Point]) -> float:
+    """The threshold of the best F1 on a curve, the lowest of several; 0 for a label that was never right on dev."""
+    scored = [(2 * each.precision * each.recall / (each.precision + each.recall), -each.threshold) for each in points]
+    return -max(scored, default=(0.0, 0.0))[1]
 
 
 def best_threshold(probabilities: Floats, inside: npt.NDArray[np.bool_]) -> float:

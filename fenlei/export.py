@@ -34,6 +34,8 @@ def export(model: Classifier, stream_sizes: Mapping[str, int], shapes: Sequence[
 def check(model: Classifier, session: onnxruntime.InferenceSession, arrays: Arrays) -> float:
     """The largest difference between the two answers to one batch; past ``TOLERANCE`` an ``ArithmeticError``."""
     expected = probabilities(model, arrays)
+    if not np.isfinite(expected).all():
+        raise ArithmeticError("the trained model's probabilities are no numbers: try a smaller learning_rate")
     wanted = {each.name for each in session.get_inputs()}
     answer = session.run(["probabilities"], {name: array for name, array in arrays.items() if name in wanted})[0]
     worst = float(np.abs(answer - expected).max())

@@ -122,7 +122,10 @@ def prepare(
         many = f"no token was seen {recipe.min_count} times: to the network all texts look the same"
         watch(Note(f"{many}; try --min-count 1"))
     if recipe.wide and pipeline.wide is None:
-        watch(Note(f"no linear model: {len(labels):,} classes are more than {linear.MOST_CLASSES:,}"))
+        many = f"no linear model: {len(labels):,} classes are more than {linear.MOST_CLASSES:,}"
+        if recipe.model is None:
+            raise ValueError(f"{many}; name a network, such as model=bilstm")
+        watch(Note(many))
     data = encode(train, dev, labels, pipeline, recipe)
     if data.train.encoded.shortened:
         watch(Note(f"{data.train.encoded.shortened:,} texts are longer than {recipe.max_length} tokens and were cut"))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
 from typing import Any
@@ -26,6 +27,7 @@ CHOICES = {
     "class_weight": ("none", "balanced"),
     "device": ("cpu", "cuda", "auto"),
 }
+RATES = ("learning_rate", "table_rate", "clip_norm")
 SHARES = ("dev_fraction", "dropout", "embedding_dropout", "label_smoothing", "teacher_share", "token_dropout", "warmup")
 
 
@@ -98,6 +100,8 @@ class Recipe:
             value = getattr(self, name)
             if not isinstance(value, int | float) or not 0 <= value < 1:
                 raise ValueError(f"the setting {name} must be a number in [0, 1), got {value!r}")
+        for name in (*RATES, "weight_decay"):
+            _check_rate(name, getattr(self, name))
         if self.views is not None and not (self.views and all(map(_is_view, self.views))):
             raise ValueError(f"the setting views must be pairs of a name and a size like chars, 3, got {self.views!r}")
         for name, choices in CHOICES.items():
@@ -122,6 +126,12 @@ class Recipe:
             if name not in known:
                 raise ValueError(f"unknown setting {name!r}; the settings are {', '.join(known)}")
         return replace(self, **settings)
+
+
+def _check_rate(name: str, value: object) -> None:
+    least = "above 0" if name in RATES else "of at least 0"
+    if not isinstance(value, int | float) or not 0 <= value < math.inf or (name in RATES and not value):
+        raise ValueError(f"the setting {name} must be a finite number {least}, got {value!r}")
 
 
 def _is_view(value: object) -> bool:

@@ -653,6 +653,11 @@ def asked(*arguments: str) -> Callable[[Path, Path], Sequence[object]]:
         (asked("--set", "dropout=high"), 2, "the setting 'dropout' cannot be 'high'; its default is 0.4"),
         (asked("--set", "dropout=2"), 2, "the setting dropout must be .*0, 1.*, got 2"),
         (asked("--option", "size=1"), 2, "no bilstm option 'size'; the choices are hidden_size"),
+        (asked("--option", "hidden_size=0"), 2, "hidden_size must be at least 1, got 0"),
+        (asked("--option", "hidden_size=1000000000000"), 2, "are no options for a network 'bilstm'"),
+        (asked("--model", "textcnn", "--option", "widths=[0]"), 2, "width of at least 1, got 256 and 0"),
+        (asked("--set", "embedding=shared", "--set", 'embedding_options={"ratio": "x"}'), 2, "at most 1, got 'x'"),
+        (asked("--set", "learning_rate=-1"), 2, "learning_rate must be a finite number above 0, got -1"),
         (asked("--option", "hidden_size=1.5"), 2, "the bilstm option 'hidden_size' cannot be 1.5"),
     ],
 )

@@ -82,6 +82,25 @@ def test_a_wished_precision_holds_on_the_texts_it_was_read_from() -> None:
         assert (truth[chosen] == place).mean() >= 0.9
 
 
+def test_the_best_f1_of_each_label_is_on_its_curve() -> None:
+    rng = np.random.default_rng(1)
+    probabilities = rng.dirichlet(np.full(3, 0.5), 500).astype(np.float32)
+    truth = np.where(
+        rng.random(500) < 0.3, 2, probabilities.argmax(1)
+    )  # the third label is often where it is not named
+    labels = ["x", "y", "z", "never"]
+    found = measure(np.pad(probabilities, ((0, 0), (0, 1))), truth, labels)
+    cutoffs = found.cutoffs(labels, Rule(best_f1=True))
+    for label, cutoff in zip(labels[:3], cutoffs, strict=False):
+        f1 = {p.threshold: 2 * p.precision * p.recall / (p.precision + p.recall) for p in found.classes[label]}
+        assert f1[cutoff] == max(f1.values())
+    assert cutoffs[3] == 0
+    noisy = measure(np.array([[0.9, 0.1], [0.8, 0.2], [0.6, 0.4], [0.6, 0.4]]), np.array([0, 0, 1, 1]), ["a", "b"])
+    assert noisy.cutoffs(["a", "b"], Rule(best_f1=True)).tolist() == [0.8, 0.0]
+    several = Decisions(several=True, thresholds={"a": 0.3})
+    assert several.cutoffs(["a", "b"], Rule(best_f1=True)).tolist() == [0.3, 0.5]
+
+
 def test_several_labels_get_a_threshold_each_and_rare_ones_lean_towards_the_shared_one() -> None:
     rng = np.random.default_rng(0)
     truth = np.zeros((200, 3), np.int8)
@@ -106,6 +125,8 @@ def test_several_labels_get_a_threshold_each_and_rare_ones_lean_towards_the_shar
         ({"coverage": float("nan")}, "coverage must be a number from 0 to 1, got nan"),
         ({"precision": "high"}, "precision must be a number from 0 to 1, got 'high'"),
         ({"coverage": 0.5, "precision": 0.5}, "exclude one another"),
+        ({"coverage": 0.5, "best_f1": True}, "exclude one another"),
+        ({"best_f1": 1}, "best_f1 must be true or false, got 1"),
     ],
 )
 def test_wrong_rules_are_refused(wrong: dict[str, object], message: str) -> None:
@@ -118,6 +139,8 @@ def test_a_rule_without_its_curve_is_refused() -> None:
         Decisions().cutoffs(LABELS, Rule(coverage=0.9))
     with pytest.raises(ValueError, match="knows no precisions"):
         Decisions().cutoffs(LABELS, Rule(precision=0.9))
+    with pytest.raises(ValueError, match="knows no precisions"):
+        Decisions().cutoffs(LABELS, Rule(best_f1=True))
     with pytest.raises(ValueError, match="coverage is for one label a text"):
         Decisions(several=True).cutoffs(LABELS, Rule(coverage=0.9))
 

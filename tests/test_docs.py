@@ -194,7 +194,7 @@ def test_every_verb_is_told(name: str) -> None:
 def test_options_exist(name: str) -> None:
     known = {option for action in actions() for option in action.option_strings}
     others = {"--help", "--version"}
-    assert set(re.findall(r"(?<![\w-])--[a-z][a-z-]+", page(name))) <= known | others
+    assert set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", page(name))) <= known | others
 
 
 def actions() -> Iterator[Any]:

@@ -265,5 +265,6 @@ def test_a_linear_model_looks_nowhere(chinese: tuple[Labelled, Labelled], tiny: 
     assert explain(Predictor(bundle), "球队赢了").inside == ()
 
 
-def test_an_empty_text_has_one_step(bundle: Bundle) -> None:
-    assert all(len(glance.steps) == 1 for glance in explain(Predictor(bundle), "").inside)
+def test_an_empty_text_has_nothing_to_look_at(bundle: Bundle) -> None:
+    assert explain(Predictor(bundle), "").inside == ()
+    assert explain(Predictor(bundle), "球").inside != ()

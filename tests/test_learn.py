@@ -258,6 +258,9 @@ def test_past_the_most_classes_there_is_no_linear_model(monkeypatch: pytest.Monk
     assert "no linear model: 3 classes are more than 2" in log.notes()
     assert "wide.weight" not in bundle.weights
     assert Predictor(bundle).predict_proba(texts).shape == (9, 3)
+    side = Labelled(texts, ["1", "2", "3"] * 3)
+    with pytest.raises(ValueError, match="3 classes are more than 2; name a network, such as model=bilstm"):
+        learn(side, side, tiny.change(model=None, options={}), log)
 
 
 @pytest.mark.parametrize("strange", ["a\nb", "a/b", "../up", "", "\t", "=1+1", "<b>", "\ud800", "x" * 300, "CON"])

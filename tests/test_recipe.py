@@ -56,6 +56,14 @@ def test_a_share_is_a_number_below_one(name: str, value: object) -> None:
         assert getattr(Recipe().change(**{name: good}), name) == good
 
 
+@pytest.mark.parametrize("name", ["learning_rate", "table_rate", "clip_norm", "weight_decay"])
+@pytest.mark.parametrize("value", [-1.0, float("nan"), float("inf"), "fast", None])
+def test_a_rate_is_a_finite_number(name: str, value: object) -> None:
+    with pytest.raises(ValueError, match=f"the setting {name} must be a finite number .*, got "):
+        Recipe().change(**{name: value})
+    assert Recipe(weight_decay=0).weight_decay == 0
+
+
 @pytest.mark.parametrize("views", [(), ("chars",), (("chars", 0),), (("chars", "2"),), (("chars",),), ((3, "chars"),)])
 def test_views_are_names_with_sizes(views: object) -> None:
     with pytest.raises(ValueError, match="the setting views must be pairs of a name and a size like chars, 3, got"):

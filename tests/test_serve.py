@@ -83,6 +83,8 @@ def test_one_text_and_many(client: TestClient, chinese: tuple[Labelled, Labelled
         ({"coverage": 0.5}, ["--coverage", "0.5"]),
         ({"top": 2, "coverage": 0.5}, ["--top", "2", "--coverage", "0.5"]),
         ({"precision": 0.9}, ["--precision", "0.9"]),
+        ({"best_f1": True}, ["--best-f1"]),
+        ({"top": 2, "best_f1": True}, ["--top", "2", "--best-f1"]),
     ],
 )
 def test_answers_are_those_of_the_command_line(

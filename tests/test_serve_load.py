@@ -75,10 +75,10 @@ def test_sigterm_under_load_loses_nothing(serving: ModuleType, saved: Path, text
 
 
 def test_clients_that_vanish_leave_nothing(serving: ModuleType, saved: Path, texts: list[str]) -> None:
-    found = serving.vanish(saved, texts, 3000)
+    found = serving.vanish(saved, texts, 3000, 3)
     assert abs(found["files_growth"]) <= 5
     assert (found["texts_in_the_queue"], found["open_requests"]) == (0, 0)
-    assert found["megabytes_growth"] < 50
+    assert found["megabytes"][-1] - found["megabytes"][1] < 20  # what grows at all grows with the first clients
     assert found["answers_afterwards"]
 
 

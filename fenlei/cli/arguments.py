@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from fenlei.recipe import Recipe
     from fenlei.text import Tokenizer
 
-DATA = "a folder per class, or a csv, tsv, jsonl or fastText file"
+DATA = "a folder per class, or a csv, tsv, jsonl, parquet, xlsx or fastText file"
 
 
 class Parser(argparse.ArgumentParser):
@@ -87,6 +87,7 @@ def add_rule(verb: Parser) -> None:
     sure = verb.add_mutually_exclusive_group()
     sure.add_argument("--threshold", type=share, metavar="P", help="leave out less probable labels")
     sure.add_argument("--coverage", type=share, metavar="C", help="answer this share, as on dev; the rest is unknown")
+    sure.add_argument("--best-f1", action="store_true", help="name a label from where its F1 was best on dev")
     sure.add_argument("--precision", type=share, metavar="P", help="name a label where it was right so often on dev")
 
 
@@ -94,7 +95,7 @@ def rule_of(arguments: argparse.Namespace) -> Rule:
     """What ``add_rule`` was given."""
     from fenlei.decisions import Rule
 
-    return Rule(arguments.top, arguments.threshold, arguments.coverage, arguments.precision)
+    return Rule(arguments.top, arguments.threshold, arguments.coverage, arguments.precision, arguments.best_f1)
 
 
 def whole(text: str, least: int = 1) -> int:
@@ -131,7 +132,7 @@ def require(*packages: str, extra: str = "train") -> None:
 def recipe_of(arguments: argparse.Namespace) -> Recipe:
     """Preset, then named arguments, then ``--set`` and ``--option``; everything is checked before data is read."""
     from fenlei.auto import check_names
-    from fenlei.models import ENCODERS, encoder_options
+    from fenlei.models import ENCODERS, encoder_options, try_out
     from fenlei.recipe import Recipe, preset
 
     named = ("model", "seed", "epochs", "tokenizer", "min_count", "max_size", "user_words", "stop_words", "device")
@@ -144,6 +145,9 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
             options = settings(arguments.option, known, hints, f"{recipe.model} option")
             recipe = recipe.change(options=dict(recipe.options) | options)
         check_names(recipe)
+        if recipe.model is not None:
+            embedding = ("embedding", "embedding_size", "embedding_options")
+            try_out(recipe.model, recipe.options, **{name: getattr(recipe, name) for name in embedding})
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return recipe

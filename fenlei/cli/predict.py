@@ -9,7 +9,7 @@ from itertools import tee
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fenlei.cli.arguments import add_rule, add_verb, rule_of
+from fenlei.cli.arguments import add_rule, add_verb, require, rule_of
 from fenlei.cli.output import say
 from fenlei.cli.writers import WRITERS, Row
 
@@ -22,9 +22,15 @@ def add(verbs: Any) -> None:
     """Its arguments."""
     verb = add_verb(verbs, "predict", run, "label texts, one a line")
     verb.add_argument("bundle", metavar="BUNDLE", help="a folder that fenlei train wrote")
-    verb.add_argument("file", metavar="FILE", nargs="?", default="-", help="texts, one a line; - is standard input")
+    verb.add_argument(
+        "file",
+        metavar="FILE",
+        nargs="?",
+        default="-",
+        help="texts, one a line, or a parquet or xlsx file with a column of them; - is standard input",
+    )
     add_rule(verb)
-    verb.add_argument("--format", choices=("tsv", "jsonl", "csv"), default="tsv", help="default tsv")
+    verb.add_argument("--format", choices=("tsv", "jsonl", "csv", "parquet"), default="tsv", help="default tsv")
     verb.add_argument("--encoding", metavar="NAME", help="of the texts (default: found; UTF-8 on standard input)")
 
 
@@ -33,6 +39,8 @@ def run(arguments: argparse.Namespace) -> None:
     from fenlei.bundle import Bundle
     from fenlei.corpus import read_lines
 
+    if arguments.format == "parquet":
+        check_parquet(arguments)
     bundle = Bundle.load(arguments.bundle)
     if arguments.file != "-" and Path(arguments.file).is_dir():
         raise IsADirectoryError(f"{arguments.file} is a folder where a file of texts, one a line, was expected")
@@ -42,6 +50,15 @@ def run(arguments: argparse.Namespace) -> None:
     write = WRITERS["json" if arguments.json else arguments.format]
     rule = rule_of(arguments)
     write(answers(bundle, texts, rule), sys.stdout, columns(bundle, rule))
+
+
+def check_parquet(arguments: argparse.Namespace) -> None:
+    """Raise, before the work begins, where parquet cannot be written."""
+    if arguments.json:
+        raise argparse.ArgumentTypeError("--json and --format parquet exclude one another: give one of them")
+    require("pyarrow", extra="table")
+    if sys.stdout.isatty():
+        raise argparse.ArgumentTypeError("parquet is nothing for a terminal: send it to a file, with > answers.parquet")
 
 
 def columns(bundle: Bundle, rule: Rule) -> int:

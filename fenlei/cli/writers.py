@@ -1,14 +1,17 @@
-"""Predictions as lines: tab-separated, JSON lines, csv, or one JSON object; each writer takes answers as they come."""
+"""Predictions as tab-separated lines, JSON lines, csv, one JSON object or parquet; answers are written as they come."""
 
 from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import IO, NamedTuple
 
 from fenlei.cli.output import escaped
 from fenlei.screen import harmless
+
+GROUP_ROWS = 10_000
+GROUP_CHARACTERS = 4_000_000
 
 
 class Row(NamedTuple):
@@ -52,9 +55,46 @@ def write_csv(rows: Iterable[Row], stream: IO[str], top: int) -> None:
         writer.writerow(cells + [""] * (1 + 2 * top - len(cells)))
 
 
+def write_parquet(rows: Iterable[Row], stream: IO[str], top: int) -> None:  # noqa: ARG001
+    """The columns of ``Row``, labels and probabilities as lists; half a surrogate pair becomes a question mark.
+
+    Before the last row has been written the file has no footer, and no reader takes it for a whole one.
+    """
+    import pyarrow
+    from pyarrow.parquet import ParquetWriter
+
+    kinds = (pyarrow.string(), pyarrow.list_(pyarrow.string()), pyarrow.list_(pyarrow.float64()), pyarrow.bool_())
+    schema = pyarrow.schema(list(zip(Row._fields, kinds, strict=True)))
+    with ParquetWriter(stream.buffer, schema) as writer:  # type: ignore[attr-defined]
+        for group in groups(rows):
+            plain = (row._replace(text=encodable(row.text), labels=[*map(encodable, row.labels)]) for row in group)
+            columns = map(list, zip(*plain, strict=True))
+            writer.write_table(pyarrow.table(dict(zip(Row._fields, columns, strict=True)), schema))
+
+
+def groups(rows: Iterable[Row]) -> Iterator[list[Row]]:
+    """Runs of rows that memory bears, as large as readers like them."""
+    group: list[Row] = []
+    size = 0
+    for row in rows:
+        group.append(row)
+        size += len(row.text)
+        if len(group) >= GROUP_ROWS or size >= GROUP_CHARACTERS:
+            yield group
+            group, size = [], 0
+    if group:
+        yield group
+
+
+def encodable(text: str) -> str:
+    """``text`` as UTF-8 can hold it."""
+    return text.encode(errors="replace").decode()
+
+
 WRITERS: dict[str, Callable[[Iterable[Row], IO[str], int], None]] = {
     "tsv": write_tsv,
     "jsonl": write_jsonl,
     "csv": write_csv,
     "json": write_json,
+    "parquet": write_parquet,
 }

@@ -71,6 +71,23 @@ def choose(sample: Sequence[Sequence[str]], name: str, form: str, header: bool =
     return Columns(text, label, width, header, _sentence(f"{name}: {form}", names, text, label))
 
 
+def choose_text(sample: Sequence[Sequence[str]], name: str, header: bool = False) -> tuple[int, bool]:
+    """The column of the texts in a table without labels, and whether its first row names the columns.
+
+    Raises ValueError when no column can be the text.
+    """
+    first = [cell.strip() for cell in sample[0]]
+    header = header or _named(first, TEXT_NAMES) is not None
+    text = _named(first, TEXT_NAMES) if header else None
+    if text is None:
+        columns = [_describe(cells) for cells in zip(*sample[header:], strict=True)]
+        text = _text_by_content(columns, _named(first, LABEL_NAMES) if header else None)
+    if text is None:
+        shown = ", ".join(map(repr, first)) if header else f"{len(first)} without names"
+        raise ValueError(f"{name} has no text column (columns: {shown}); name it `text` in a first line")
+    return text, header
+
+
 def _sentence(start: str, names: Sequence[str], text: int, label: int) -> str:
     if names:
         return f"{start}; label from {names[label]!r}, text from {names[text]!r}."

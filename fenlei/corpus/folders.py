@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fenlei.corpus.ledger import NO_LABEL, NOT_TEXT, Ledger
-from fenlei.corpus.tables import SUFFIXES
+from fenlei.corpus.tables import BINARY, SUFFIXES
 
 SPLITS = {
     **dict.fromkeys(("train", "training", "训练", "训练集"), "train"),
@@ -21,8 +21,8 @@ CLASS_NAMES = ("class", "classes", "label", "labels", "class_names", "label_name
 LINE_SUFFIXES = (".txt", ".text", ".data", "")
 # Formats that hold text, but not as text.
 PACKED = (
-    *(".parquet", ".arrow", ".feather", ".orc", ".avro", ".xlsx", ".xls", ".ods", ".zip", ".gz", ".bz2", ".xz", ".zst"),
-    *(".7z", ".rar", ".tar", ".tgz", ".npy", ".npz", ".db", ".sqlite", ".pdf", ".doc", ".docx"),
+    *(".arrow", ".feather", ".orc", ".avro", ".xls", ".ods", ".zip", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"),
+    *(".tar", ".tgz", ".npy", ".npz", ".db", ".sqlite", ".pdf", ".doc", ".docx"),
 )
 BYSTANDER = re.compile(r"(readme|licen[cs]e|copying|changelog)([._-].*)?|thumbs\.db|desktop\.ini", re.IGNORECASE)
 
@@ -142,8 +142,8 @@ class Folder:
             self.ledger.note(f"One file per class, a document a line: {shown}.")
 
     def _packed(self, path: Path) -> bool:
-        if path.suffix.lower() in PACKED:
-            self.ledger.add(NOT_TEXT, self._name(path), f"{path.suffix} files are not read")
+        if path.suffix.lower() in (*PACKED, *BINARY):
+            self.ledger.add(NOT_TEXT, self._name(path), f"{path.suffix} files are not read as documents")
             return True
         return False
 
@@ -186,5 +186,6 @@ def check_format(path: Path) -> None:
     """Raise ValueError for a single file in a format that is not read."""
     if path.suffix.lower() in PACKED:
         raise ValueError(
-            f"{path}: {path.suffix} files are not read; give a csv, tsv, jsonl or fastText file, or a folder per class"
+            f"{path}: {path.suffix} files are not read; "
+            "give a csv, tsv, jsonl, parquet, xlsx or fastText file, or a folder per class"
         )

@@ -14,7 +14,7 @@ from fenlei.corpus.folders import CLASS_NAMES, LINE_SUFFIXES, Folder, Part, chec
 from fenlei.corpus.labels import settle
 from fenlei.corpus.ledger import EMPTY, NO_LABEL, REPAIRED, Ledger
 from fenlei.corpus.lines import strip_line_end, text_lines
-from fenlei.corpus.tables import Table, is_labelled
+from fenlei.corpus.tables import Table, is_binary, is_labelled
 
 
 def read(
@@ -23,9 +23,9 @@ def read(
     """The documents of a folder or file, and the ledger of what was skipped, repaired or decided.
 
     Taken are a folder per class, a file per class with a text a line, files or folders named train, dev and test,
-    and single csv, tsv, JSON lines or fastText files. `encoding` None finds the encoding: UTF-8 and byte order marks
-    file by file, and one vote for all others. `labels` says whether a text has "one" label or "several", or that the
-    data decides ("auto").
+    and single csv, tsv, JSON lines, fastText, parquet or xlsx files. `encoding` None finds the encoding: UTF-8 and byte
+    order marks file by file, and one vote for all others. `labels` says whether a text has "one" label or "several", or
+    that the data decides ("auto").
     Raises FileNotFoundError for no such path, and ValueError where there are no documents, no labels or no text.
     """
     root = Path(path)
@@ -48,6 +48,8 @@ def read(
 
 def _reason(ledger: Ledger) -> str:
     if not ledger.entries:
+        if any("; label from " in note for note in ledger.notes):
+            return "it has no rows under the names of its columns; give labelled texts there"
         return "it is empty; give labelled text as csv, tsv, jsonl or a folder per class"
     kind, source, detail = ledger.entries[0]
     return f"nothing in it could be used, first {source} ({kind}: {detail})"
@@ -56,7 +58,7 @@ def _reason(ledger: Ledger) -> str:
 def _read_file(path: Path, encoding: str | None, ledger: Ledger) -> tuple[list[Document], Path | None]:
     """The documents, and the file beside it that names the classes, if there is one."""
     check_format(path)
-    codec = file_codecs([path], encoding, ledger)[path]
+    codec = _codecs([path], encoding, ledger)[path]
     documents = list(Table(path, path.name, codec, ledger).documents())
     candidates = (path.with_name(name + suffix) for name in CLASS_NAMES for suffix in LINE_SUFFIXES)
     return documents, next((each for each in candidates if each.is_file()), None)
@@ -79,7 +81,7 @@ def _read_folder(root: Path, encoding: str | None, ledger: Ledger) -> tuple[list
 
 
 def _read_by_line(parts: Sequence[Part], encoding: str | None, ledger: Ledger) -> list[Document]:
-    codecs = file_codecs([part.path for part in parts], encoding, ledger)
+    codecs = _codecs([part.path for part in parts], encoding, ledger)
     documents: list[Document] = []
     for part in parts:
         table = Table(part.path, part.name, codecs[part.path], ledger, part.split)
@@ -90,6 +92,12 @@ def _read_by_line(parts: Sequence[Part], encoding: str | None, ledger: Ledger) -
                 raise
             ledger.add(NO_LABEL, part.name, str(error))
     return documents
+
+
+def _codecs(paths: Sequence[Path], encoding: str | None, ledger: Ledger) -> dict[Path, str]:
+    """The encoding of each file; none where the format has its own."""
+    codecs = file_codecs([path for path in paths if not is_binary(path)], encoding, ledger)
+    return dict.fromkeys(paths, "") | codecs
 
 
 def _read_whole(parts: Sequence[Part], encoding: str | None, ledger: Ledger) -> list[Document]:
@@ -130,12 +138,16 @@ def _name_labels(documents: list[Document], names_file: Path | None, ledger: Led
 def read_lines(stream: BinaryIO | str | PathLike[str], encoding: str | None = None) -> Iterator[str]:
     """The texts of a file or a binary stream, one a line, in constant memory; only the line end is taken off.
 
+    Of a parquet or xlsx file, the cells of its text column.
     `encoding` None means UTF-8 or what a byte order mark says; for a path any encoding is found, as `read` does.
     Raises ValueError naming the line that cannot be decoded or is too long, and FileNotFoundError.
     """
     codec = known(encoding) if encoding else None
     if isinstance(stream, str | PathLike):
         path = Path(stream)
+        if is_binary(path):
+            yield from Table(path, path.name, "", Ledger()).texts()
+            return
         with path.open("rb") as file:
             yield from _lines(file, codec or _codec(path), str(path))
     else:

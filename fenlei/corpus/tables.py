@@ -1,4 +1,4 @@
-"""Tables of documents, read in one pass and constant memory: csv, tsv, JSON lines, fastText lines, a text a line."""
+"""Tables of documents, read in one pass and constant memory: csv, tsv, JSON lines, fastText lines, parquet, xlsx."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import json
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fenlei.corpus import columns
+from fenlei.corpus import columns, parquet
 from fenlei.corpus.columns import Columns
 from fenlei.corpus.documents import Document
 from fenlei.corpus.ledger import (
@@ -19,12 +19,15 @@ from fenlei.corpus.ledger import (
     MISSING_CELLS,
     NO_LABEL,
     RAGGED,
+    TOO_LARGE,
     UNPARSABLE,
     Ledger,
 )
 from fenlei.corpus.lines import SIZE_LIMIT, Fault, ignore, text_lines
+from fenlei.corpus.spreadsheet import Workbook
 
-SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json")
+BINARY = (".parquet", ".xlsx")  # tables that are no lines of text: they have no encoding
+SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", *BINARY)
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 PREFIX = "__label__"
 # `_!_` divides the fields of a much used set of Chinese news titles. Prose is full of commas: they come last in txt.
@@ -51,6 +54,9 @@ class Table:
 
     def documents(self) -> Iterator[Document]:
         """The documents one by one; raises ValueError where text and label cannot be told apart."""
+        if is_binary(self.path):
+            yield from self._binary()
+            return
         with self.path.open("rb") as file:
             head, lines = _peek(text_lines(file, self.codec, self.fault))
             first = _first(head)
@@ -58,11 +64,29 @@ class Table:
                 self.ledger.note(f"{self.source}: fastText lines.")
                 yield from self._fasttext(lines)
             elif self.path.suffix.lower() in JSON_SUFFIXES or _is_object(first):
-                yield from self._json(lines)
+                yield from self._records(self._objects(lines), "JSON lines")
             elif first:
                 yield from self._delimited(lines, _delimiter(self.path.suffix.lower(), head))
             else:
                 yield from self.one_text_a_line("")
+
+    def texts(self) -> Iterator[str]:
+        """The texts of a binary table without labels, one a row, empty ones too."""
+        rows = self._grid() if self._is_sheet() else _as_rows(parquet.records(self.path))
+        head, rows = _peek(rows)
+        if not head:
+            return
+        text, header = columns.choose_text([cells for _, cells in head], self.source, not self._is_sheet())
+        yield from (cells[text] for _, cells in islice(rows, int(header), None))
+
+    def _is_sheet(self) -> bool:
+        return self.path.suffix.lower() == ".xlsx"
+
+    def _binary(self) -> Iterator[Document]:
+        if self._is_sheet():
+            yield from self._rows(self._grid(), "xlsx", " ")
+        else:
+            yield from self._records(parquet.records(self.path), "parquet")
 
     def one_text_a_line(self, label: str) -> Iterator[Document]:
         """The documents of a file that holds one class, a text a line."""
@@ -75,6 +99,8 @@ class Table:
         label, *others = dict.fromkeys(filter(None, labels)) or ("",)
         if not text or text.isspace():
             self.fault(EMPTY, number, "no text")
+        elif len(text) > SIZE_LIMIT:
+            self.fault(TOO_LARGE, number, f"text longer than {SIZE_LIMIT:,} characters")
         elif not label:
             self.fault(NO_LABEL, number, "no label")
         else:
@@ -93,11 +119,14 @@ class Table:
 
     def _delimited(self, lines: Iterable[Line], delimiter: str) -> Iterator[Document]:
         rows = unquoted_rows(lines, delimiter) if delimiter in UNQUOTED else quoted_rows(lines, delimiter, self.fault)
+        yield from self._rows(rows, DELIMITERS[delimiter], delimiter)
+
+    def _rows(self, rows: Iterator[Row], form: str, delimiter: str) -> Iterator[Document]:
         head, rows = _peek(rows)
         sample = [cells for _, cells in head if any(cells)]
         if not sample:
             return
-        chosen = columns.choose(sample, self.source, DELIMITERS[delimiter])
+        chosen = columns.choose(sample, self.source, form)
         self.ledger.note(chosen.sentence)
         header = chosen.header
         for number, cells in rows:
@@ -121,16 +150,28 @@ class Table:
         cells[chosen.text : end] = [delimiter.join(cells[chosen.text : end])]
         return True
 
-    def _json(self, lines: Iterable[Line]) -> Iterator[Document]:
-        sample, objects = _peek(self._objects(lines))
+    def _grid(self) -> Iterator[Row]:
+        """The rows of the workbook's first sheet, all of one width; the other sheets are named."""
+        with Workbook(self.path) as book:
+            first, *others = book.sheets
+            if others:
+                shown = ", ".join(repr(sheet.name) for sheet in others[:5]) + (", ..." if len(others) > 5 else "")
+                self.ledger.note(f"{self.source}: the sheet {first.name!r} was read, not {shown}.")
+            head, rows = _peek(book.rows(first))
+            width = max((len(cells) for _, cells in head), default=0)
+            for number, cells in rows:
+                yield number, [*cells, *[""] * width][:width]
+
+    def _records(self, records: Iterator[tuple[int, dict[str, Any]]], form: str) -> Iterator[Document]:
+        sample, records = _peek(records)
         if not sample:
             return
         keys = list(dict.fromkeys(key for _, row in sample for key in row))
         cells = [[_cell(row.get(key)) for key in keys] for _, row in sample]
-        chosen = columns.choose([keys, *cells], self.source, "JSON lines", header=True)
+        chosen = columns.choose([keys, *cells], self.source, form, header=True)
         self.ledger.note(chosen.sentence)
-        for number, row in objects:
-            yield from self._from_json(number, row, keys[chosen.text], keys[chosen.label])
+        for number, row in records:
+            yield from self._from_record(number, row, keys[chosen.text], keys[chosen.label])
 
     def _objects(self, lines: Iterable[Line]) -> Iterator[tuple[int, dict[str, Any]]]:
         for number, line in lines:
@@ -148,10 +189,12 @@ class Table:
             else:
                 self.fault(UNPARSABLE, number, f"a JSON {type(row).__name__}, expected one object a line")
 
-    def _from_json(self, number: int, row: dict[str, Any], text_key: str, label_key: str) -> Iterator[Document]:
+    def _from_record(self, number: int, row: dict[str, Any], text_key: str, label_key: str) -> Iterator[Document]:
         text, label = row.get(text_key), row.get(label_key)
         if text is not None and not isinstance(text, str):
             self.fault(UNPARSABLE, number, f"{text_key!r} is a {type(text).__name__}, expected a string")
+        elif isinstance(label, list) and any(isinstance(each, list | dict) for each in label):
+            self.fault(UNPARSABLE, number, f"{label_key!r} is a list in a list, expected a list of strings")
         elif isinstance(label, list):
             yield from self._document(number, text or "", *map(_cell, label))
         elif isinstance(label, dict):
@@ -167,6 +210,19 @@ def _cell(value: object) -> str:
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
+
+
+def _as_rows(records: Iterator[tuple[int, dict[str, Any]]]) -> Iterator[Row]:
+    """The names of the columns, then their cells."""
+    for place, (number, row) in enumerate(records):
+        if not place:
+            yield 0, list(row)
+        yield number, [_cell(value) for value in row.values()]
+
+
+def is_binary(path: Path) -> bool:
+    """Whether a file is a table, but no lines of text."""
+    return path.suffix.lower() in BINARY
 
 
 def _first(head: Sequence[Line]) -> str:

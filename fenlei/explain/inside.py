@@ -45,6 +45,8 @@ def look(predictor: Predictor, text: str) -> Iterator[Glance]:
     if not shown:
         return
     tokens = predictor.pipeline.tokens(text)
+    if not any(tokens):  # the network reads one unknown token then
+        return
     lengths = predictor.pipeline([text])["lengths"].reshape(-1).tolist()
     parts = [tokens[start:end] for start, end in pairwise(np.cumsum([0, *lengths]).tolist())]
     space = " " if any(len(token) > 1 for token in tokens) else ""

@@ -28,7 +28,7 @@ from fenlei.models.rnn import RNN
 from fenlei.models.stacked import Stacked
 from fenlei.models.textcnn import TextCNN
 
-__all__ = ["ENCODERS", "Classifier", "Deep", "build", "encoder_options", "restore"]
+__all__ = ["ENCODERS", "Classifier", "Deep", "build", "encoder_options", "restore", "try_out"]
 
 ENCODERS: dict[str, type[Encoder]] = {
     "rnn": RNN,
@@ -71,6 +71,16 @@ def build(
     tables = {stream: make(rows) for stream, rows in stream_sizes.items()}
     encoder = ENCODERS[name](embedding_size, **(options or {}))
     return Deep(tables, encoder, classes, dropout=dropout, embedding_dropout=embedding_dropout)
+
+
+def try_out(name: str, options: Mapping[str, Any], **embedding: Any) -> None:
+    """ValueError for options that make no network, before there is data; nothing is allocated."""
+    try:
+        with torch.device("meta"):
+            build(name, stream_sizes={"ids": 2}, classes=2, options=options, **embedding)
+    except (RuntimeError, TypeError) as error:  # sizes that overflow; values of another type within a value
+        given = dict(options) | dict(embedding.get("embedding_options") or {})
+        raise ValueError(f"{given} are no options for a network {name!r}: {str(error).splitlines()[0]}") from error
 
 
 def restore(bundle: Bundle, stream_sizes: Mapping[str, int]) -> Classifier:

@@ -10,7 +10,7 @@ from fenlei.decisions import Rule
 from fenlei.serve.replies import Refusal, quoted
 from fenlei.serve.settings import Limits
 
-KEYS = ("text", "texts", "model", "top", "threshold", "coverage", "precision", "explain")
+KEYS = ("text", "texts", "model", "top", "threshold", "coverage", "precision", "best_f1", "explain")
 
 
 @dataclass(frozen=True)
@@ -85,7 +85,8 @@ def _typed(found: dict[str, Any], name: str, kind: type, meant: str) -> Any:
 def _rule(found: dict[str, Any]) -> Rule:
     numbers = {name: _number(found, name) for name in ("threshold", "coverage", "precision")}
     try:
-        return Rule(top=_typed(found, "top", int, "a whole number of at least 1"), **numbers)
+        best_f1 = _typed(found, "best_f1", bool, "true or false") or False
+        return Rule(top=_typed(found, "top", int, "a whole number of at least 1"), best_f1=best_f1, **numbers)
     except ValueError as error:
         raise Refusal(400, str(error)) from None
 
