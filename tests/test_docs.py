@@ -33,6 +33,7 @@ ROOT = Path(__file__).resolve().parent.parent
 PAGES = (
     *("README.md", "README.zh.md", "CHANGELOG.md"),
     *("docs/guide.md", "docs/tutorial.md", "docs/networks.md", "docs/serving.md", "docs/formats.md", "docs/design.md"),
+    "docs/performance.md",
 )
 RUN = ("README.md", "docs/guide.md", "docs/tutorial.md")  # the Chinese page has the same blocks, the others have none
 # What a command line begins with -> why it is not run here.

@@ -18,10 +18,11 @@ import torch
 from torch import nn
 
 from fenlei.auto import decide
+from fenlei.branches import build_branch
 from fenlei.cli import main
 from fenlei.counting import build_pipeline
 from fenlei.layers.wide import WideTable
-from fenlei.learn import Labelled, assemble, build_branch, learn
+from fenlei.learn import Labelled, assemble, learn
 from fenlei.models import ENCODERS, Classifier, encoder_options, restore
 from fenlei.models.bilstm import BiLSTM
 from fenlei.models.lstm import LSTM
