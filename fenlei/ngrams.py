@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cache, cached_property
 
 import numpy as np
 import numpy.typing as npt
@@ -12,25 +12,31 @@ Hashes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
 
 _STEP = np.uint64(0x9E3779B97F4A7C15)  # the golden ratio in 64 bits, as in splitmix64
+_ROUNDS = ((np.uint64(30), np.uint64(0xBF58476D1CE4E5B9)), (np.uint64(27), np.uint64(0x94D049BB133111EB)))
+_THREE = np.uint64(3)
+CROWDED = 16  # hashes that share their first bits; where more do, the table is searched by halves
 
 
-def mix(x: Hashes) -> Hashes:
+def mix(x: Hashes | npt.NDArray[np.uint32]) -> Hashes:
     """Scatter the bits of each number (the finalizer of splitmix64, Steele et al. 2014); a bijection."""
-    x = x + _STEP
-    x = (x ^ (x >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
-    x = (x ^ (x >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
-    return x ^ (x >> np.uint64(31))
+    y: Hashes = np.add(x, _STEP, dtype=np.uint64)
+    for shift, factor in _ROUNDS:  # in place: fresh memory would take longer than the arithmetic
+        y ^= y >> shift
+        y *= factor
+    y ^= y >> np.uint64(31)
+    return y
 
 
-def hash_tokens(tokens: Sequence[str]) -> Hashes:
-    """One number a token, ``(N,)``: a polynomial over its code points, the same on every machine and in every batch."""
-    if not tokens:
-        return np.zeros(0, np.uint64)
-    lengths = np.fromiter(map(len, tokens), np.int64, len(tokens))
-    points = np.frombuffer("".join(tokens).encode("utf-32-le", "surrogatepass"), "<u4").astype(np.uint64)
+def hash_tokens(points: npt.NDArray[np.uint32], lengths: Ints) -> Hashes:
+    """One number a token, ``(N,)``: a polynomial over its code points, the same on every machine and in every batch.
+
+    ``points (P,)`` are the characters of all tokens, ``lengths (N,)``, each at least 1, how many each token has.
+    """
+    if len(points) == len(lengths):  # the formula below for tokens of one character
+        return mix(mix(points) * _STEP)
     starts = np.cumsum(lengths) - lengths
     place = np.arange(len(points)) - np.repeat(starts, lengths)
-    powers = np.cumprod(np.full(int(lengths.max()), _STEP | np.uint64(1)))
+    powers = np.cumprod(np.full(int(lengths.max()), _STEP))
     return mix(np.add.reduceat(mix(points) * powers[place], starts))
 
 
@@ -41,12 +47,39 @@ def hash_ngrams(tokens: Hashes, offsets: Ints, n: int, salt: int = 0) -> tuple[H
     n-grams' hashes and the position of each one's first token. ``salt`` keeps families apart: the character ``a`` is
     not the word ``a``.
     """
-    ends = np.repeat(offsets[1:], np.diff(offsets))
-    first = np.flatnonzero(np.arange(len(tokens)) + n <= ends)
-    hashes = mix(tokens[first] ^ mix(np.array([salt * 64 + n], np.uint64)))
+    first = np.flatnonzero(_left(offsets) >= n)
+    hashes = mix(tokens[first] ^ _family(salt, n))
     for k in range(1, n):
-        hashes = mix(hashes * np.uint64(3) + tokens[first + k])
+        hashes *= _THREE
+        hashes += tokens[first + k]
+        hashes = mix(hashes)
     return hashes, first
+
+
+def hash_all_ngrams(tokens: Hashes, offsets: Ints, longest: int, salt: int = 0) -> tuple[Hashes, Ints]:
+    """The same of every length from 1 to ``longest`` together, in no particular order."""
+    size = len(tokens)
+    wider = np.append(tokens, np.zeros(longest - 1, np.uint64))
+    families = np.concatenate([_family(salt, n) for n in range(1, longest + 1)])
+    hashes = mix(tokens ^ families[:, None])  # row n - 1: the n-grams that begin at each token
+    for k in range(1, longest):
+        rest = hashes[k:] * _THREE
+        rest += wider[k : k + size]
+        hashes[k:] = mix(rest)
+    inside = _left(offsets) >= np.arange(1, longest + 1)[:, None]
+    return hashes[inside], np.nonzero(inside)[1]
+
+
+def _left(offsets: Ints) -> Ints:
+    """How many tokens each document still has from each token on, that one included, ``(N,)``."""
+    ends = np.repeat(offsets[1:], offsets[1:] - offsets[:-1])
+    ends -= np.arange(len(ends))
+    return ends
+
+
+@cache
+def _family(salt: int, n: int) -> Hashes:
+    return mix(np.array([salt * 64 + n], np.uint64))
 
 
 @dataclass(frozen=True)
@@ -69,8 +102,32 @@ class NgramTable:
         """The row of each hash ``(N,) -> (N,)``, 0 for one that the table does not hold."""
         if not len(self.hashes):
             return np.zeros(len(hashes), np.int64)
-        place = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
-        return np.where(self.hashes[place] == hashes, place + 1, 0)
+        starts, shift, longest = self._index
+        if longest > CROWDED:
+            place = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
+            return np.where(self.hashes[place] == hashes, place + 1, 0)
+        place = starts[hashes >> shift].astype(np.int64)
+        held = self.hashes[place]
+        rows = np.where(held == hashes, place + 1, 0)
+        behind = np.flatnonzero(held < hashes)
+        for step in range(1, longest):
+            place_behind = np.minimum(place[behind] + step, len(self.hashes) - 1)
+            held = self.hashes[place_behind]
+            rows[behind] = np.where(held == hashes[behind], place_behind + 1, 0)
+            behind = behind[held < hashes[behind]]
+        return rows
+
+    @cached_property
+    def _index(self) -> tuple[npt.NDArray[np.int32], np.uint64, int]:
+        """Where the hashes with each value of their first bits begin, the shift to these bits, and most of one value.
+
+        Hashes are spread evenly, so with about three values a hash one look finds nearly every one.
+        """
+        bits = max(1, min(len(self.hashes).bit_length() + 1, 24))
+        shift = np.uint64(64 - bits)
+        counts = np.bincount((self.hashes >> shift).astype(np.int64), minlength=1 << bits)
+        starts = np.minimum(np.cumsum(counts) - counts, len(self.hashes) - 1)
+        return starts.astype(np.int32), shift, int(counts.max())
 
 
 def most_frequent(hashes: Hashes, counts: Ints, min_count: int, max_size: int) -> tuple[NgramTable, Ints]:

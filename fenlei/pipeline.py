@@ -4,16 +4,17 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from itertools import chain, islice
+from itertools import chain, pairwise
 from typing import Any, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
-from fenlei.cutting import tokenize
+from fenlei.codepoints import SPACE, Lines, ends, normalized
+from fenlei.cutting import POOL_CHARS, tokenize
 from fenlei.ngrams import NgramTable
-from fenlei.streams import STREAMS, TokenBatch
-from fenlei.text import Tokenizer, normalize, sentences
+from fenlei.streams import STREAMS, TokenBatch, Tokens
+from fenlei.text import Tokenizer, sentences
 from fenlei.vocab import RESERVED, UNK, Vocab
 from fenlei.wide import Wide
 
@@ -35,7 +36,7 @@ class Ragged(NamedTuple):
     @property
     def lengths(self) -> npt.NDArray[np.int64]:
         """Length of each row, ``(B,)``."""
-        return np.diff(self.offsets)
+        return self.offsets[1:] - self.offsets[:-1]
 
     def lengths_of(self, rows: npt.NDArray[np.int64]) -> npt.NDArray[np.int64]:
         """Length of the named rows alone: ``lengths`` takes time for all of them."""
@@ -44,23 +45,16 @@ class Ragged(NamedTuple):
 
     def pad(self, rows: npt.NDArray[np.int64], multiple: int = 1) -> Array:
         """The named rows as one array ``(len(rows), longest)``, filled with zeros up to a multiple of columns."""
-        return self._fill(self.offsets[rows], self.lengths_of(rows), multiple)
+        return self.fill(*spread(self.offsets[rows], self.lengths_of(rows), multiple))
 
-    def fold(self, rows: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], multiple: int = 1) -> Array:
-        """The named rows, each in parts of ``lengths (len(rows), S)``: ``(len(rows), S, longest)``, zeros elsewhere."""
-        return self._fill(self.offsets[rows][:, None] + np.cumsum(lengths, axis=1) - lengths, lengths, multiple)
-
-    def _fill(self, starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], multiple: int) -> Array:
-        """The runs of values that begin at ``starts (...)``: ``(..., longest)``, filled with zeros."""
-        step = np.arange(-(-int(lengths.max()) // multiple) * multiple)
-        inside = step < lengths[..., None]
-        place = np.where(inside, starts[..., None] + step, 0)
+    def fill(self, place: Array, inside: Array) -> Array:
+        """The values at ``place (...)`` where ``inside``, zeros elsewhere."""
         return np.where(inside, self.values[place], self.values.dtype.type(0))
 
     def take(self, rows: npt.NDArray[np.int64]) -> Ragged:
         """The named rows, in that order."""
         lengths = self.lengths[rows]
-        offsets = np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64)
+        offsets = ends(lengths)
         place = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
         return Ragged(self.values[place], offsets)
 
@@ -103,12 +97,13 @@ class Encoded:
         Ids are ``(B, T)``, lengths ``(B,)``; cut into sentences ``(B, S, T)`` and ``(B, S)``, with length 0 for a
         sentence that is not there. ``T``, ``S`` and ``N`` are multiples of ``multiple``.
         """
-        ids = self.columns["ids"]
-        lengths = ids.lengths_of(rows) if self.sentences is None else self.sentences.pad(rows, multiple)
-        arrays: Arrays = {
-            name: column.pad(rows, multiple)
-            if lengths.ndim == 1 or name in WIDE
-            else column.fold(rows, lengths, multiple)
+        starts, lengths = self.columns["ids"].offsets[rows], self.columns["ids"].lengths_of(rows)
+        if self.sentences is not None:
+            lengths = self.sentences.pad(rows, multiple)
+            starts = starts[:, None] + np.cumsum(lengths, axis=1) - lengths
+        places = spread(starts, lengths, multiple)  # the same for every stream
+        arrays = {
+            name: column.pad(rows, multiple) if name in WIDE else column.fill(*places)
             for name, column in self.columns.items()
         }
         arrays["lengths"] = lengths
@@ -126,6 +121,8 @@ class Encoded:
     @classmethod
     def join(cls, parts: Sequence[Encoded]) -> Encoded:
         """Several as one, documents in order."""
+        if len(parts) == 1:
+            return parts[0]
         columns = {name: Ragged.join([part.columns[name] for part in parts]) for name in parts[0].columns}
         cut = [part.sentences for part in parts if part.sentences is not None]
         return cls(columns, sum(part.shortened for part in parts), Ragged.join(cut) if cut else None)
@@ -161,43 +158,47 @@ class Pipeline:
         return Encoded.join(parts)
 
     def _encode(self, texts: Sequence[str]) -> Encoded:
-        batch, parts = self._by_sentence(texts) if self.sentence_length else (self._whole(texts), None)
-        values: Arrays = {"ids": np.asarray(self.vocab.ids(batch.tokens), np.int64)}
+        batch, parts = self._by_sentence(texts) if self.sentence_length else (cut(texts, self.tokenizer), None)
+        values: Arrays = {"ids": self._ids(batch.tokens)}
         for name, table in self.streams.items():
             values[name] = stream_ids(table, name, batch)
-        columns, shortened = self._cut(values, batch.offsets)
+        columns, shortened = self._cut(values, batch.tokens.offsets)
         if self.wide is not None:
-            whole = TokenBatch(self._normalized(texts), batch.tokens, batch.offsets) if parts is not None else batch
+            whole = TokenBatch(normal(texts, self.tokenizer), batch.tokens) if parts is not None else batch
             offsets, rows, weights = self.wide.encode(whole)
             columns |= dict(zip(WIDE, (Ragged(rows, offsets), Ragged(weights, offsets)), strict=True))
         return Encoded(columns, shortened, parts)
 
-    def _whole(self, texts: Sequence[str]) -> TokenBatch:
-        return TokenBatch.join(self._normalized(texts), list(tokenize(texts, self.tokenizer)))
+    def _ids(self, tokens: Tokens) -> npt.NDArray[np.int64]:
+        if tokens.are_characters:
+            return self.vocab.ids_of_characters(tokens.points)
+        return np.array(self.vocab.ids(tokens.strings), np.int64)
 
     def _by_sentence(self, texts: Sequence[str]) -> tuple[TokenBatch, Ragged]:
         """Every document cut a sentence at a time, and the lengths of each document's sentences.
 
         The batch's texts are the sentences, each normalized by itself, so that they and the tokens agree.
         """
-        cut = [sentences(text) for text in texts]
-        flat = [sentence for document in cut for sentence in document]
-        normal, found = iter(self._normalized(flat)), iter(list(tokenize(flat, self.tokenizer)))
-        joined = [" ".join(islice(normal, len(document))) for document in cut]
-        tokens = [list(islice(found, len(document))) for document in cut]
-        parts = [limit([len(part) for part in document], self.sentence_length, self.max_length) for document in tokens]
-        offsets = np.concatenate([[0], np.cumsum([len(lengths) for lengths in parts])]).astype(np.int64)
-        batch = TokenBatch.join(joined, [list(chain.from_iterable(document)) for document in tokens])
+        found = [sentences(text) for text in texts]
+        batch = cut([sentence for document in found for sentence in document], self.tokenizer)
+        bounds = ends(np.array([len(document) for document in found], np.int64))  # the documents' first sentences
+        lengths = np.diff(batch.tokens.offsets).tolist()
+        parts = [limit(lengths[a:b], self.sentence_length, self.max_length) for a, b in pairwise(bounds.tolist())]
+        spaced = batch.lines.surround(SPACE, 0, 1)
+        batch = TokenBatch(
+            Lines(spaced.points, spaced.offsets[bounds]),
+            Tokens(batch.tokens.points, batch.tokens.lengths, batch.tokens.offsets[bounds]),
+        )
+        offsets = ends(np.array([len(lengths) for lengths in parts], np.int64))
         return batch, Ragged(np.array(list(chain.from_iterable(parts)), np.int64), offsets)
-
-    def _normalized(self, texts: Sequence[str]) -> list[str]:
-        return [normalize(text, nfkc=self.tokenizer.nfkc, lower=self.tokenizer.lower) for text in texts]
 
     def _cut(self, values: Arrays, offsets: npt.NDArray[np.int64]) -> tuple[dict[str, Ragged], int]:
         """Each document's first ``max_length`` positions; an empty one gets one position, ``UNK`` in every stream."""
-        lengths = np.diff(offsets)
+        lengths = offsets[1:] - offsets[:-1]
+        if lengths.min() >= 1 and lengths.max() <= self.max_length:
+            return {name: Ragged(column, offsets) for name, column in values.items()}, 0
         kept = np.clip(lengths, 1, self.max_length)
-        starts = np.concatenate([[0], np.cumsum(kept)]).astype(np.int64)
+        starts = ends(kept)
         place = np.arange(starts[-1]) - np.repeat(starts[:-1] - offsets[:-1], kept)
         empty = np.repeat(lengths == 0, kept)
         place[empty] = 0
@@ -242,6 +243,35 @@ class Pipeline:
     def stream_sizes(self) -> dict[str, int]:
         """Rows that the table of each stream needs, ``ids`` first."""
         return {"ids": len(self.vocab)} | {name: len(table) + RESERVED - 1 for name, table in self.streams.items()}
+
+
+def spread(
+    starts: npt.NDArray[np.int64], lengths: npt.NDArray[np.int64], multiple: int
+) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.bool_]]:
+    """Where the runs that begin at ``starts (...)`` lie, up to a multiple of columns, and which places are inside.
+
+    Both are ``(..., longest)``; a place outside is 0.
+    """
+    step = np.arange(-(-int(lengths.max()) // multiple) * multiple)
+    inside = step < lengths[..., None]
+    return (starts[..., None] + step) * inside, inside
+
+
+def cut(texts: Sequence[str], tokenizer: Tokenizer) -> TokenBatch:
+    """The texts, normalized and cut, all of them at once."""
+    lines = normal(texts, tokenizer)
+    if tokenizer.name == "jieba" and len(lines.points) > POOL_CHARS:
+        return TokenBatch(lines, Tokens.of(list(tokenize(texts, tokenizer))))
+    if tokenizer.name == "chars":
+        tokens = Tokens.characters(lines.without_spaces())
+    else:
+        tokens = Tokens.over(lines, tokenizer.cut(lines.whole()))
+    return TokenBatch(lines, tokens.without(tokenizer.dropped) if tokenizer.dropped else tokens)
+
+
+def normal(texts: Sequence[str], tokenizer: Tokenizer) -> Lines:
+    """The texts as the tokenizer spells them."""
+    return normalized(texts, nfkc=tokenizer.nfkc, lower=tokenizer.lower)
 
 
 def limit(lengths: Iterable[int], longest: int, most: int) -> list[int]:

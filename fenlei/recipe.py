@@ -145,6 +145,7 @@ def _is_view(value: object) -> bool:
 PRESETS: dict[str, Mapping[str, Any]] = {
     "default": {},
     "fast": {"epochs": 3, "branches": 1},
+    "best": {"teachers": 3},
     "classic": {
         "model": "lstm2",
         "options": {"hidden_size": 64, "dropout": 0.2, "dense": 64},

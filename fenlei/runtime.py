@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from itertools import pairwise
 from os import PathLike
 from typing import Any, NamedTuple
 
@@ -23,6 +24,7 @@ BATCH_TEXTS = 64
 # rows: with whole groups and two rows at least, a row's sums do not depend, to the last bit, on the rows beside it.
 GROUP = 8
 FEWEST_ROWS = 2
+MOST_RANKED = 1 << 20  # probabilities sorted at once
 PLAIN = Rule()
 GOLDEN_TOLERANCE = 1e-4  # other processors round differently in the last bits
 
@@ -45,13 +47,14 @@ class Predictor:
     """
 
     def __init__(self, bundle: Bundle | str | PathLike[str], threads: int | None = None) -> None:
-        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
+        self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle, defer_weights=True)
         self.labels = self.bundle.labels
         vocab = Vocab([token for token, _ in self.bundle.vocab], [count for _, count in self.bundle.vocab])
         self.pipeline = Pipeline.restore(self.bundle.pipeline, self.bundle.tables, vocab)
         self.decisions = Decisions.from_json(self.bundle.decisions)
         self.several = self.decisions.several
         self._session = _session(self.bundle.graph, threads)
+        self._sizes = self.pipeline.stream_sizes()
         self._inputs = [each.name for each in self._session.get_inputs()]
 
     def predict_proba(self, texts: Iterable[str]) -> Floats:
@@ -69,26 +72,35 @@ class Predictor:
         """The labels of each text as ``rule`` says, one after the other, in memory that does not grow."""
         cutoffs = self.decisions.cutoffs(self.labels, rule)
         for chunk in chunks(checked(texts)):
-            for row in self._probabilities(self.pipeline.encode(chunk)):
-                yield self._choose(row, rule, cutoffs)
+            yield from self._choose(self._probabilities(self.pipeline.encode(chunk)), rule, cutoffs)
 
     def decide(self, probabilities: Floats, rule: Rule = PLAIN) -> list[Answer]:
         """The same for rows of ``predict_proba``, ``(B, C)``."""
         cutoffs = self.decisions.cutoffs(self.labels, rule)
-        return [self._choose(row, rule, cutoffs) for row in probabilities]
+        return list(self._choose(probabilities, rule, cutoffs))
 
-    def _choose(self, row: Floats, rule: Rule, cutoffs: npt.NDArray[np.float64]) -> Answer:
-        """One text's answer from its probabilities ``(C,)``."""
-        ranking = np.argsort(-row, kind="stable")
-        enough = row[ranking] >= cutoffs[ranking]
-        unknown = not (enough.any() if self.several else enough[0])
+    def _choose(self, rows: Floats, rule: Rule, cutoffs: npt.NDArray[np.float64]) -> Iterator[Answer]:
+        """The answers to several texts from their probabilities ``(B, C)``."""
+        step = max(1, MOST_RANKED // len(self.labels))
+        for start in range(0, len(rows), step):
+            yield from self._rank(rows[start : start + step], rule, cutoffs)
+
+    def _rank(self, rows: Floats, rule: Rule, cutoffs: npt.NDArray[np.float64]) -> Iterator[Answer]:
+        only_first = not self.several and rule.top in (None, 1)
+        ranking = rows.argmax(1)[:, None] if only_first else np.argsort(-rows, axis=1, kind="stable")
+        ranked = np.take_along_axis(rows, ranking, 1)
+        enough = ranked >= cutoffs[ranking]
+        known = np.any(enough if self.several else enough[:, :1], axis=1)
+        named = enough
         if rule.top is not None:
-            places = ranking[: rule.top]
+            named = np.broadcast_to(np.arange(ranked.shape[1]) < rule.top, ranked.shape)
             if rule.threshold is not None:
-                places = places[row[places] >= rule.threshold]
-        else:
-            places = ranking[enough] if self.several else ranking[: int(enough[0])]
-        return Answer(tuple(self.labels[p] for p in places), tuple(float(row[p]) for p in places), unknown)
+                named = named & (ranked >= rule.threshold)
+        labels = [self.labels[place] for place in ranking[named].tolist()]
+        probabilities = ranked[named].tolist()
+        ends = [0, *np.cumsum(np.count_nonzero(named, axis=1)).tolist()]
+        for (start, end), sure in zip(pairwise(ends), known.tolist(), strict=True):
+            yield Answer(tuple(labels[start:end]), tuple(probabilities[start:end]), not sure)
 
     def look(self, text: str) -> dict[str, Array]:
         """What the graph shows beside its answer to one text, as ``fenlei.layers.graph.Graph.show`` named it.
@@ -131,8 +143,8 @@ class Predictor:
         first = lengths if lengths.ndim == 1 else lengths[:, 0]  # of several sentences only the first must be there
         if not len(first) or first.min() < 1 or lengths.min() < 0 or lengths.max() > steps:
             raise ValueError(f"a batch needs rows of 1 to {steps} tokens, got lengths {lengths.tolist()}")
-        for name, size in self.pipeline.stream_sizes().items():
-            if arrays[name].min() < 0 or arrays[name].max() >= size:
+        for name, size in self._sizes.items():
+            if arrays[name].view(np.uint64).max() >= size:  # a negative id is a very large one
                 raise ValueError(f"the ids of {name!r} must lie in 0 to {size - 1}")
 
 

@@ -10,6 +10,8 @@ import reprlib
 import unicodedata
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass, fields
+from importlib.machinery import PathFinder
+from importlib.util import find_spec, module_from_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, TypeGuard
 
@@ -53,7 +55,9 @@ def normalize(text: str, *, nfkc: bool = True, lower: bool = True) -> str:
 def _nfkc(text: str) -> str:
     if text.isascii():
         return text
-    return unicodedata.normalize("NFKC", _long_mark_run().sub(r"\1", text))
+    if len(text) > MARK_RUN:
+        text = _long_mark_run().sub(r"\1", text)
+    return unicodedata.normalize("NFKC", text)
 
 
 @functools.cache
@@ -103,7 +107,6 @@ def _word_pattern() -> re.Pattern[str]:
 # Han that rjieba takes into words and jieba cuts off beforehand.
 _HAN_BEYOND_JIEBA = re.compile("([\u3400-\u4dbf\u9fd6-\u9fff\uf900-\ufaff\U00020000-\U0002fa1f])")
 _HAN = re.compile("[\u4e00-\u9fd5]+")
-_ASCII_SIGN = re.compile(r"[+#&._%-]")
 _ASCII_WORD = re.compile(r"([a-zA-Z0-9]+(?:\.\d+)?%?)")
 
 
@@ -118,12 +121,15 @@ def jieba(text: str) -> list[str]:
 
 
 def _segment(dictionary: rjieba.Jieba, forbidden: frozenset[str], text: str) -> list[str]:
-    tokens = _cut(dictionary, text)
-    if _ASCII_SIGN.search(text):
-        tokens = [part for token in tokens for part in _recut(dictionary, token)]
+    tokens: list[str] = []
+    for token in _cut(dictionary, text):
+        if token.isalnum():
+            tokens.append(token)
+        elif not token.isspace():
+            tokens += _recut(dictionary, token)
     if forbidden:
-        tokens = [part for token in tokens for part in (token if token in forbidden else (token,))]
-    return [token for token in tokens if not token.isspace()]
+        return [part for token in tokens for part in (token if token in forbidden else (token,))]
+    return tokens
 
 
 def _cut(dictionary: rjieba.Jieba, text: str) -> list[str]:
@@ -135,20 +141,34 @@ def _cut(dictionary: rjieba.Jieba, text: str) -> list[str]:
 
 def _recut(dictionary: rjieba.Jieba, token: str) -> Sequence[str]:
     """``url.cn`` as jieba cuts it: rjieba keeps ASCII words joined by a sign in one piece."""
-    if token.isalnum() or not token.isascii() or dictionary.has_word(token):
+    if not token.isascii() or dictionary.has_word(token):
         return (token,)
     return [part for part in _ASCII_WORD.split(token) if part]
 
 
 @functools.lru_cache(maxsize=4)
 def _dictionary(user_words: UserWords) -> rjieba.Jieba:
-    import rjieba  # a tenth of a second, and other tokenizers do without
-
-    dictionary = rjieba.Jieba()
+    dictionary: rjieba.Jieba = _rjieba().Jieba()
     for word, freq in user_words:
         if freq != 0 or dictionary.has_word(word):
             dictionary.add_word(word, freq, None)
     return dictionary
+
+
+def _rjieba() -> Any:
+    """The extension module of rjieba, a tenth of a second that other tokenizers do without.
+
+    Its package would first read the dictionary for an object of its own, as long again, which is not used here.
+    """
+    package = find_spec("rjieba")
+    inner = PathFinder.find_spec("rjieba.rjieba", package.submodule_search_locations) if package else None
+    if inner is None or inner.loader is None:
+        import rjieba
+
+        return rjieba
+    module = module_from_spec(inner)
+    inner.loader.exec_module(module)
+    return module
 
 
 TOKENIZERS: dict[str, Callable[[str], list[str]]] = {"chars": chars, "words": words, "jieba": jieba, "spaces": spaces}
@@ -187,9 +207,13 @@ class Tokenizer:
 
     def __call__(self, text: str) -> list[str]:
         """The tokens of ``text``; none is empty or contains whitespace, and a blank text has none."""
-        tokens = self._cutter(normalize(text, nfkc=self.nfkc, lower=self.lower))
-        dropped = self._dropped
+        tokens = self.cut(normalize(text, nfkc=self.nfkc, lower=self.lower))
+        dropped = self.dropped
         return [token for token in tokens if token not in dropped] if dropped else tokens
+
+    def cut(self, text: str) -> list[str]:
+        """The tokens, stop words among them, of a normalized text or of several with a line end after each."""
+        return self._cutter(text)
 
     def __reduce__(self) -> tuple[type[Tokenizer], tuple[Any, ...]]:
         # Without the cached dictionary: it cannot be pickled and is built again where it is needed.
@@ -229,7 +253,8 @@ class Tokenizer:
         return normalize(word, nfkc=self.nfkc, lower=self.lower)
 
     @functools.cached_property
-    def _dropped(self) -> frozenset[str]:
+    def dropped(self) -> frozenset[str]:
+        """The stop words as they stand in a normalized text."""
         return frozenset(map(self._normal, self.stop_words))
 
     @functools.cached_property

@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from functools import cached_property
+
+import numpy as np
+import numpy.typing as npt
 
 PAD = 0  # fills the rows of a batch after the last token
 UNK = 1  # every token that the vocabulary does not hold
@@ -55,6 +59,18 @@ class Vocab:
         """The id of each token, ``UNK`` where the vocabulary does not hold it."""
         get = self._ids.get
         return [get(token, UNK) for token in tokens]
+
+    def ids_of_characters(self, points: npt.NDArray[np.uint32]) -> npt.NDArray[np.int64]:
+        """The same for tokens of one character, given as code points ``(N,)``."""
+        return self._by_character[np.minimum(points, len(self._by_character) - 1)].astype(np.int64)
+
+    @cached_property
+    def _by_character(self) -> npt.NDArray[np.int32]:
+        """The id of every code point up to the highest that the vocabulary holds; the last entry is for all others."""
+        known = {ord(token): number for token, number in self._ids.items() if len(token) == 1}
+        table = np.full(max(known, default=-1) + 2, UNK, np.int32)
+        table[list(known)] = list(known.values())
+        return table
 
     def items(self) -> list[tuple[str, int]]:
         """Tokens with counts in id order: the lines of ``vocab.tsv``."""

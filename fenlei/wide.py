@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,27 +10,33 @@ import numpy as np
 import numpy.typing as npt
 
 from fenlei import ngrams
+from fenlei.codepoints import SPACE, ends
 from fenlei.ngrams import Hashes, Ints, NgramTable
-from fenlei.streams import TokenBatch
+from fenlei.streams import TokenBatch, Tokens
 
 Floats = npt.NDArray[np.float32]
 
 
-def _characters(batch: TokenBatch) -> TokenBatch:
+def _characters(batch: TokenBatch) -> Tokens:
     """Every character with the spaces between words, and one at both ends, so that a word's edges are n-grams too."""
-    return TokenBatch.join(batch.texts, [f" {line} " for line in batch.texts])
+    tokens = Tokens.characters(batch.lines.surround(SPACE, 1, 1))
+    letters = tokens.points != SPACE
+    if batch.tokens.are_characters and np.count_nonzero(letters) == len(batch.tokens):
+        tokens.hashes = np.where(letters, 0, ngrams.hash_tokens(np.array([SPACE], np.uint32), np.ones(1, np.int64)))
+        tokens.hashes[letters] = batch.tokens.hashes
+    return tokens
 
 
-def _tokens(batch: TokenBatch) -> TokenBatch:
+def _tokens(batch: TokenBatch) -> Tokens:
     """The tokens that the encoder reads."""
-    return batch
+    return batch.tokens
 
 
-def _jieba(batch: TokenBatch) -> TokenBatch:
-    return TokenBatch.join(batch.texts, batch.jieba)
+def _jieba(batch: TokenBatch) -> Tokens:
+    return batch.jieba
 
 
-VIEWS: dict[str, Callable[[TokenBatch], TokenBatch]] = {"chars": _characters, "tokens": _tokens, "jieba": _jieba}
+VIEWS: dict[str, Callable[[TokenBatch], Tokens]] = {"chars": _characters, "tokens": _tokens, "jieba": _jieba}
 
 
 @dataclass(frozen=True)
@@ -50,47 +56,41 @@ class Wide:
         """Rows of the weight table: every n-gram, and row 0 for a document that has none of them."""
         return len(self.table)
 
-    @classmethod
-    def build(
-        cls, batches: Iterable[TokenBatch], views: Sequence[tuple[str, int]], min_count: int, max_size: int
-    ) -> Wide:
-        """Count in how many documents each n-gram stands; keep those in ``min_count``, the ``max_size`` commonest."""
-        counts = Tally()
-        documents = 0
-        for batch in batches:
-            documents += len(batch.texts)
-            for number, (name, longest) in enumerate(views):
-                hashes, owners = _ngrams(batch, name, longest, number)
-                # one number a pair of document and n-gram, so that a single sort finds each pair once
-                _, once = np.unique(hashes ^ ngrams.mix(owners.astype(np.uint64)), return_index=True)
-                counts.add(hashes[once])
-        table, frequencies = ngrams.most_frequent(*counts.total(), min_count, max_size)
-        return cls(tuple(views), table, (np.log((1 + documents) / (1 + frequencies)) + 1).astype(np.float32))
-
     def encode(self, batch: TokenBatch) -> tuple[Ints, Ints, Floats]:
         """Offsets ``(B + 1,)``, and the rows and weights of each document's known n-grams, flat ``(N,)``.
 
-        A document with none has row 0 with weight 0.
+        A document's n-grams stand view by view, rows rising. One with none has row 0 with weight 0.
         """
-        size = len(batch.texts)
-        parts = [self._weigh(*_ngrams(batch, *view, number), size) for number, view in enumerate(self.views)]
-        owners, rows, weights = (np.concatenate(column) for column in zip(*parts, strict=True))
-        without = np.flatnonzero(np.bincount(owners, minlength=size) == 0)
-        owners = np.concatenate([owners, without])
-        order = np.argsort(owners, kind="stable")
-        rows = np.concatenate([rows, np.zeros_like(without)])[order]
-        weights = np.concatenate([weights, np.zeros(len(without), np.float32)])[order]
-        return np.concatenate([[0], np.cumsum(np.bincount(owners, minlength=size))]).astype(np.int64), rows, weights
+        count = len(self.views)
+        found = [_ngrams(batch, *view, number) for number, view in enumerate(self.views)]
+        hashes = np.concatenate([hashes for hashes, _ in found])
+        parts = np.concatenate([owners * count + number for number, (_, owners) in enumerate(found)])
+        parts, rows, weights = self._weigh(hashes, parts, len(batch) * count)
+        sizes = np.bincount(parts // count, minlength=len(batch))
+        if sizes.all():
+            return ends(sizes), rows, weights
+        offsets = ends(np.maximum(sizes, 1))
+        place = np.flatnonzero(np.repeat(sizes > 0, np.maximum(sizes, 1)))
+        every_row, every_weight = np.zeros(offsets[-1], np.int64), np.zeros(offsets[-1], np.float32)
+        every_row[place], every_weight[place] = rows, weights
+        return offsets, every_row, every_weight
 
-    def _weigh(self, hashes: Hashes, owners: Ints, size: int) -> tuple[Ints, Ints, Floats]:
-        """Document, row and weight of each known n-gram of one view, each document's weights of length 1."""
+    def _weigh(self, hashes: Hashes, parts: Ints, size: int) -> tuple[Ints, Ints, Floats]:
+        """Each known n-gram once: the part it stands in (a document's of one view), its row and weight, in this order.
+
+        Each part's weights have length 1.
+        """
         rows = self.table.rows(hashes)
-        known = rows > 0
-        pairs, counts = np.unique(owners[known] * len(self) + rows[known], return_counts=True)
-        owners, rows = np.divmod(pairs, len(self))
+        known = np.flatnonzero(rows)
+        bits = len(self).bit_length()
+        pairs = np.sort((parts[known] << bits) + rows[known])
+        first = np.flatnonzero(np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)])
+        counts = np.append(first[1:], len(pairs))[: len(first)] - first
+        pairs = pairs[first]
+        parts, rows = pairs >> bits, pairs & ((1 << bits) - 1)
         weights = (1 + np.log(counts)) * self.idf[rows - 1]
-        norms = np.sqrt(np.bincount(owners, weights * weights, minlength=size))
-        return owners, rows, (weights / norms[owners]).astype(np.float32)
+        norms = np.sqrt(np.bincount(parts, weights * weights, minlength=size))
+        return parts, rows, (weights / norms[parts]).astype(np.float32)
 
     def keep(self, rows: Ints) -> Wide:
         """The same road with only the named rows (sorted, without row 0): what pruning leaves."""
@@ -114,6 +114,32 @@ class Wide:
         return cls(views, NgramTable(tables["wide.hashes"]), tables["wide.idf"])
 
 
+class Counts:
+    """In how many documents each n-gram of some views stands: what a ``Wide`` is made of."""
+
+    def __init__(self, views: Sequence[tuple[str, int]]) -> None:
+        self.views = tuple(views)
+        self._tally = Tally()
+        self._documents = 0
+
+    def add(self, batch: TokenBatch) -> None:
+        """Count the documents of one more batch."""
+        self._documents += len(batch)
+        for number, (name, longest) in enumerate(self.views):
+            hashes, owners = _ngrams(batch, name, longest, number)
+            # one number a pair of document and n-gram, so that a single sort finds each pair once
+            pairs = hashes ^ ngrams.mix(owners.astype(np.uint64))
+            order = np.argsort(pairs)  # which of equal pairs comes first is all the same: they hold one hash
+            pairs = pairs[order]
+            self._tally.add(hashes[order[np.flatnonzero(np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)])]])
+
+    def wide(self, min_count: int, max_size: int) -> Wide:
+        """Keep the n-grams that stand in ``min_count`` documents, the ``max_size`` commonest."""
+        table, frequencies = ngrams.most_frequent(*self._tally.total(), min_count, max_size)
+        idf = np.log((1 + self._documents) / (1 + frequencies)) + 1
+        return Wide(self.views, table, idf.astype(np.float32))
+
+
 class Tally:
     """How often each hash was added, in memory that grows with the distinct ones."""
 
@@ -132,6 +158,9 @@ class Tally:
     def total(self) -> tuple[Hashes, Ints]:
         """Distinct hashes, sorted, and their counts, both ``(V,)``."""
         hashes, counts = np.unique(np.concatenate([*self._waiting, self._hashes[:0]]), return_counts=True)
+        if not len(self._hashes):
+            self._hashes, self._counts, self._waiting = hashes, counts, []
+            return hashes, counts
         both, place = np.unique(np.concatenate([self._hashes, hashes]), return_inverse=True)
         sums = np.bincount(place, np.concatenate([self._counts, counts]), len(both))
         self._hashes, self._counts, self._waiting = both, sums.astype(np.int64), []
@@ -141,7 +170,5 @@ class Tally:
 def _ngrams(batch: TokenBatch, view: str, longest: int, salt: int) -> tuple[Hashes, Ints]:
     """Every n-gram of one view, and the document that each stands in, both ``(N,)``."""
     cut = VIEWS[view](batch)
-    families = [ngrams.hash_ngrams(cut.hashes, cut.offsets, n, salt) for n in range(1, longest + 1)]
-    first = np.concatenate([first for _, first in families])
-    owner = np.repeat(np.arange(len(batch.texts)), np.diff(cut.offsets))
-    return np.concatenate([hashes for hashes, _ in families]), owner[first]
+    hashes, first = ngrams.hash_all_ngrams(cut.hashes, cut.offsets, longest, salt)
+    return hashes, cut.owners[first]

@@ -9,11 +9,10 @@ import pytest
 
 from fenlei import linear, pipeline, text
 from fenlei.auto import decide
-from fenlei.counting import batches, build_pipeline
+from fenlei.counting import build_pipeline
 from fenlei.learn import Labelled
 from fenlei.pipeline import Pipeline
 from fenlei.recipe import Recipe
-from fenlei.text import Tokenizer
 from fenlei.vocab import RESERVED, UNK
 
 Sets = tuple[Labelled, Labelled]
@@ -99,16 +98,6 @@ def test_only_an_encoder_that_reads_sentences_gets_them(model: str | None, expec
     road = build_pipeline(TEXTS, PLAIN.change(model=model, wide=True, sentence_length=7, max_length=99), 2)
     assert road.sentence_length == expected
     assert road.max_length == 99
-
-
-def test_batches_hold_every_text_once_with_its_own_tokens(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(pipeline, "CHUNK_TEXTS", 2)
-    found = list(batches(TEXTS, Tokenizer("words")))
-    assert [len(batch.texts) for batch in found] == [2, 2, 1]
-    assert [line for batch in found for line in batch.texts] == [text.normalize(each) for each in TEXTS]
-    for batch in found:
-        rows = np.split(np.array(batch.tokens), batch.offsets[1:-1])
-        assert [row.tolist() for row in rows] == [text.words(line) for line in batch.texts]
 
 
 def test_the_size_of_the_batches_changes_nothing(chinese: Sets, monkeypatch: pytest.MonkeyPatch) -> None:

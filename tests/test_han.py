@@ -193,7 +193,7 @@ def pipeline(texts=TEXTS, tokenizer="words", sentence_length=4, max_length=1024,
     tokens = TokenBatch.join(texts, [cutter(text) for text in texts])
     hashes, counts = np.unique(STREAMS["bigrams"](tokens), return_counts=True)
     streams = {"bigrams": most_frequent(hashes, counts, 1, 1000)[0]}
-    vocab = Vocab.build([tokens.tokens])
+    vocab = Vocab.build([tokens.tokens.strings])
     return Pipeline(cutter, vocab, streams, None, max_length, sentence_length)
 
 

@@ -14,7 +14,7 @@ from fenlei.pipeline import Encoded, Pipeline, Ragged, chunks, limit
 from fenlei.streams import STREAMS, TokenBatch
 from fenlei.text import Tokenizer, normalize
 from fenlei.vocab import PAD, RESERVED, UNK, Vocab
-from fenlei.wide import Tally, Wide
+from fenlei.wide import Counts, Tally
 
 TEXTS = ["我爱北京天安门", "北京的天气很好", "我在研究生命起源", "天安门 is in 北京!", "好的,好的"]
 STREAMS_OF = {
@@ -41,7 +41,9 @@ def make(
         tally = Tally()
         tally.add(STREAMS[stream](batch))
         tables[stream] = most_frequent(*tally.total(), 1, 1000)[0]
-    road = Wide.build([batch], [("chars", 2), ("tokens", 2), ("jieba", 1)], 1, 1000) if wide else None
+    counts = Counts([("chars", 2), ("tokens", 2), ("jieba", 1)])
+    counts.add(batch)
+    road = counts.wide(1, 1000) if wide else None
     return Pipeline(tokenizer, Vocab.build(map(tokenizer, TEXTS)), tables, road, max_length, sentence_length)
 
 

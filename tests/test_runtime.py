@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pickle
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -11,12 +12,14 @@ from pathlib import Path
 import numpy as np
 import onnx
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 from onnx import numpy_helper
 
 from fenlei import pipeline as road
 from fenlei import runtime
 from fenlei.bundle import Bundle
-from fenlei.decisions import Rule
+from fenlei.decisions import Decisions, Rule
 from fenlei.export import probabilities
 from fenlei.learn import Labelled, learn
 from fenlei.models import ENCODERS, Classifier, encoder_options, restore
@@ -233,3 +236,51 @@ def test_the_runtime_works_where_torch_and_its_kind_cannot_be_imported(bundle: B
     )
     assert done.stderr == ""
     assert done.stdout == "['体育', '财经'] 0\n"
+
+
+def plainly(predictor: Predictor, row: np.ndarray, rule: Rule) -> tuple[tuple[str, ...], tuple[float, ...], bool]:
+    """One text's answer by the rule's own words."""
+    cutoffs = predictor.decisions.cutoffs(predictor.labels, rule)
+    ranking = sorted(range(len(row)), key=lambda place: (-row[place], place))
+    enough = [place for place in ranking if row[place] >= cutoffs[place]]
+    if rule.top is not None:
+        places = [p for p in ranking[: rule.top] if rule.threshold is None or row[p] >= np.float32(rule.threshold)]
+    else:
+        places = enough if predictor.several else [place for place in ranking[:1] if place in enough]
+    unknown = not enough if predictor.several else ranking[0] not in enough
+    return tuple(predictor.labels[p] for p in places), tuple(float(row[p]) for p in places), unknown
+
+
+@pytest.mark.parametrize("several", [False, True])
+@pytest.mark.parametrize("most", [1, 7, 1 << 20])
+@given(data=st.data())
+def test_answers_are_what_the_rule_says(predictor: Predictor, several: bool, most: int, data: st.DataObject) -> None:
+    size = len(predictor.labels)
+    shares = st.sampled_from([0.0, 0.1, 0.25, 0.3, 0.5, 0.75, 1.0])
+    rows = data.draw(st.lists(st.lists(shares, min_size=size, max_size=size), max_size=9))
+    rule = Rule(top=data.draw(st.none() | st.integers(1, size + 1)), threshold=data.draw(st.none() | shares))
+    limits = dict(zip(predictor.labels, data.draw(st.lists(shares, min_size=size, max_size=size)), strict=True))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(predictor, "decisions", Decisions(several, thresholds=limits if several else {}))
+        patch.setattr(predictor, "several", several)
+        patch.setattr(runtime, "MOST_RANKED", most)
+        found = predictor.decide(np.array(rows, np.float32).reshape(-1, size), rule)
+        assert found == [plainly(predictor, row, rule) for row in np.array(rows, np.float32)]
+
+
+def test_weights_stay_on_disk_until_they_are_asked_for(bundle: Bundle, chinese: Sets, tmp_path: Path) -> None:
+    folder = bundle.save(tmp_path / "saved")
+    predictor = Predictor(folder)
+    assert predictor.bundle.digest() == bundle.digest()
+    later, kept = Predictor(folder), pickle.dumps(Predictor(folder).bundle)
+    path = folder / "model.safetensors"
+    path.write_bytes(path.read_bytes()[:-1] + b"\x01")
+    assert later.predict(chinese[1].texts) == predictor.predict(chinese[1].texts)
+    with pytest.raises(ValueError, match=r"model.safetensors is damaged, as its SHA-256 is not the one in manifest"):
+        len(later.bundle.weights)
+    with pytest.raises(ValueError, match="damaged"):
+        Bundle.load(folder)
+    assert pickle.loads(kept).digest() == bundle.digest()
+    path.write_bytes(b"")
+    with pytest.raises(ValueError, match=r"model\.safetensors has 0 bytes where"):
+        Predictor(folder)

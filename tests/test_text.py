@@ -421,3 +421,14 @@ def test_importing_text_is_cheap() -> None:
     code = "import sys, fenlei.text; print(sorted({'rjieba', 'numpy', 'torch', 'multiprocessing'} & set(sys.modules)))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.strip() == "[]"
+
+
+def test_words_added_to_rjiebas_own_dictionary_are_not_ours() -> None:
+    """The library's module-wide object can be changed by anybody in the process; the cut of a bundle must not move."""
+    code = (
+        "import rjieba; from fenlei.text import jieba; one = jieba('我爱北京天安门');"
+        "rjieba.add_word('爱北京天', 99999, None);"
+        "print(one == jieba('我爱北京天安门') != rjieba.cut('我爱北京天安门'))"
+    )
+    done = subprocess.run([sys.executable, "-W", "error", "-c", code], capture_output=True, text=True, encoding="utf-8")
+    assert (done.stdout, done.stderr) == ("True\n", "")

@@ -55,7 +55,7 @@ def make(chinese: tuple[Labelled, Labelled], tiny: Recipe) -> Make:
         recipe = decide(chinese[0].texts, recipe, str)
         pipeline = build_pipeline(chinese[0].texts, recipe, 3)
         with no_torch_random(), torch.no_grad():
-            branches = [build_branch(recipe, pipeline, 3) for _ in range(recipe.branches)]
+            branches = [build_branch(recipe, pipeline, 3) for _ in range(recipe.branches or 1)]
             for parameter in (each for branch in branches for each in branch.parameters()):
                 parameter *= 3
             wide = WideTable(torch.randn(len(pipeline.wide), 3), torch.randn(3)) if pipeline.wide else None

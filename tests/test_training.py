@@ -201,13 +201,13 @@ def test_equal_accuracy_is_decided_by_the_loss(monkeypatch: pytest.MonkeyPatch) 
 
 
 def test_a_loss_that_is_no_number_stops_the_training(monkeypatch: pytest.MonkeyPatch) -> None:
-    real, calls = training.mean_loss, []
+    real, calls = training.Trainer.loss, []
 
     def poisoned(*arguments: object) -> torch.Tensor:
         calls.append(1)
         return real(*arguments) * (float("nan") if len(calls) == 15 else 1.0)  # type: ignore[arg-type]
 
-    monkeypatch.setattr(training, "mean_loss", poisoned)
+    monkeypatch.setattr(training.Trainer, "loss", poisoned)
     model = classifier()
     with pytest.raises(FloatingPointError, match=r"loss became nan: try a smaller learning_rate"):
         list(training.fit(model, examples(0, 100), examples(1, 20), RECIPE))
@@ -235,9 +235,16 @@ def test_steps_report_progress(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_document_weights_scale_the_loss() -> None:
     logits, targets, rows = torch.randn(4, 3), torch.tensor([0, 1, 2, 0]), np.arange(4)
-    plain = training.mean_loss(logits, targets, None, rows, 0.1)
+
+    def loss(weights: np.ndarray | None, smoothing: float) -> torch.Tensor:
+        train = examples(0, 4)._replace(weights=weights)
+        return training.Trainer(classifier(), train, RECIPE.change(label_smoothing=smoothing)).loss(
+            logits, targets, rows
+        )
+
+    plain = loss(None, 0.1)
     torch.testing.assert_close(plain, nn.functional.cross_entropy(logits, targets, label_smoothing=0.1))
-    only = training.mean_loss(logits, targets, np.array([0, 4, 0, 0], np.float32), rows, 0.0)
+    only = loss(np.array([0, 4, 0, 0], np.float32), 0.0)
     torch.testing.assert_close(only, nn.functional.cross_entropy(logits[1:2], targets[1:2]))
 
 

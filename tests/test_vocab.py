@@ -1,7 +1,9 @@
 from __future__ import annotations
 
 from collections import Counter
+from itertools import chain
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -76,3 +78,12 @@ def test_a_token_listed_twice_is_refused() -> None:
 def test_a_missing_count_is_refused() -> None:
     with pytest.raises(ValueError, match="2 tokens and 1 counts"):
         Vocab(["a", "b"], [1])
+
+
+@given(DOCUMENTS)
+def test_characters_have_the_ids_of_their_tokens(documents: list[list[str]]) -> None:
+    vocab = Vocab.build(documents)
+    asked = [*"".join(chain.from_iterable(documents)), "a", "\x00", "\U0010ffff", "\ud800"]
+    found = vocab.ids_of_characters(np.array([ord(char) for char in asked], np.uint32))
+    assert found.tolist() == vocab.ids(asked)
+    assert found.dtype == np.int64

@@ -1,7 +1,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 import numpy as np
 import pytest
@@ -12,8 +12,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from fenlei import ngrams, text
 from fenlei.learn import Labelled
 from fenlei.ngrams import NgramTable
-from fenlei.streams import TokenBatch
-from fenlei.wide import Tally, Wide
+from fenlei.streams import TokenBatch, Tokens
+from fenlei.wide import Counts, Tally, Wide
 
 Sets = tuple[Labelled, Labelled]
 
@@ -23,9 +23,16 @@ def batch_of(texts: list[str]) -> TokenBatch:
     return TokenBatch.join(normal, [text.words(each) for each in normal])
 
 
+def build(batches: Iterable[TokenBatch], views: list[tuple[str, int]], min_count: int, max_size: int) -> Wide:
+    counts = Counts(views)
+    for batch in batches:
+        counts.add(batch)
+    return counts.wide(min_count, max_size)
+
+
 def columns_of(wide: Wide, grams: list[list[str]], salt: int) -> np.ndarray:
     """The row of each n-gram, given as its tokens."""
-    hashes = [ngrams.hash_ngrams(ngrams.hash_tokens(g), np.array([0, len(g)]), len(g), salt)[0] for g in grams]
+    hashes = [ngrams.hash_ngrams(Tokens.of([g]).hashes, np.array([0, len(g)]), len(g), salt)[0] for g in grams]
     return wide.table.rows(np.concatenate(hashes))
 
 
@@ -57,7 +64,7 @@ def test_equals_scikit_learns_tfidf(view: str, longest: int, language: str, requ
     asked = [edge + text.normalize(each) + edge for each in dev.texts]
     peer, cut = characters() if view == "chars" else words()
     peer.fit(fitted)
-    wide = Wide.build([batch_of(list(train.texts))], [(view, longest)], 2, 10**6)
+    wide = build([batch_of(list(train.texts))], [(view, longest)], 2, 10**6)
 
     grams = peer.get_feature_names_out()
     columns = columns_of(wide, [cut(gram) for gram in grams], 0)
@@ -69,15 +76,15 @@ def test_equals_scikit_learns_tfidf(view: str, longest: int, language: str, requ
 def test_each_view_has_length_one_and_rows_of_its_own(chinese: Sets) -> None:
     texts = list(chinese[0].texts)
     views = [("chars", 3), ("jieba", 2)]
-    wide = Wide.build([batch_of(texts)], views, 2, 10**6)
+    wide = build([batch_of(texts)], views, 2, 10**6)
     both = dense(wide, texts)
     np.testing.assert_allclose(np.linalg.norm(both, axis=1), np.sqrt(2), rtol=1e-6)
-    alone = [len(Wide.build([batch_of(texts)], [view], 2, 10**6)) - 1 for view in views]
+    alone = [len(build([batch_of(texts)], [view], 2, 10**6)) - 1 for view in views]
     assert len(wide) - 1 == sum(alone)
 
 
 def test_a_document_without_known_ngrams_has_row_zero_with_weight_zero() -> None:
-    wide = Wide.build([batch_of(["aa bb", "aa bb"])], [("tokens", 1)], 2, 100)
+    wide = build([batch_of(["aa bb", "aa bb"])], [("tokens", 1)], 2, 100)
     offsets, rows, values = wide.encode(batch_of(["zz", "aa", "", "qq aa"]))
     assert offsets.tolist() == [0, 1, 2, 3, 4]
     assert rows[[0, 2]].tolist() == [0, 0]
@@ -85,7 +92,7 @@ def test_a_document_without_known_ngrams_has_row_zero_with_weight_zero() -> None
 
 
 def test_no_ngrams_at_all_is_a_table_of_one_row() -> None:
-    wide = Wide.build([batch_of(["", "one"])], [("tokens", 2)], 2, 100)
+    wide = build([batch_of(["", "one"])], [("tokens", 2)], 2, 100)
     assert len(wide) == 1
     assert wide.encode(batch_of(["one two"]))[1].tolist() == [0]
 
@@ -93,7 +100,7 @@ def test_no_ngrams_at_all_is_a_table_of_one_row() -> None:
 def test_a_document_is_the_same_to_the_bit_alone_and_in_a_batch(
     chinese: Sets, jumble: Callable[[int, int, int], list[str]], hostile: list[str]
 ) -> None:
-    wide = Wide.build([batch_of(list(chinese[0].texts))], [("chars", 3), ("tokens", 2), ("jieba", 2)], 1, 10**6)
+    wide = build([batch_of(list(chinese[0].texts))], [("chars", 3), ("tokens", 2), ("jieba", 2)], 1, 10**6)
     texts = [*jumble(0, 60, 80), *hostile, *chinese[1].texts]
     offsets, rows, values = wide.encode(batch_of(texts))
     assert values.dtype == np.float32
@@ -106,9 +113,9 @@ def test_a_document_is_the_same_to_the_bit_alone_and_in_a_batch(
 
 def test_counting_does_not_depend_on_the_batches(chinese: Sets, monkeypatch: pytest.MonkeyPatch) -> None:
     texts = list(chinese[0].texts)
-    whole = Wide.build([batch_of(texts)], [("chars", 2), ("jieba", 1)], 2, 300)
+    whole = build([batch_of(texts)], [("chars", 2), ("jieba", 1)], 2, 300)
     monkeypatch.setattr(Tally, "LIMIT", 50)
-    parts = Wide.build((batch_of([each]) for each in texts), [("chars", 2), ("jieba", 1)], 2, 300)
+    parts = build((batch_of([each]) for each in texts), [("chars", 2), ("jieba", 1)], 2, 300)
     np.testing.assert_array_equal(whole.table.hashes, parts.table.hashes)
     np.testing.assert_array_equal(whole.idf, parts.idf)
     assert len(whole) == 301
@@ -129,7 +136,7 @@ def test_tally_equals_a_counter(parts: list[list[int]], limit: int) -> None:
 
 def test_keep_drops_the_other_rows(chinese: Sets) -> None:
     texts = list(chinese[0].texts)
-    wide = Wide.build([batch_of(texts)], [("chars", 2)], 2, 10**6)
+    wide = build([batch_of(texts)], [("chars", 2)], 2, 10**6)
     rows = np.arange(1, len(wide), 3)
     pruned = wide.keep(rows)
     np.testing.assert_array_equal(pruned.table.hashes, wide.table.hashes[rows - 1])
@@ -138,7 +145,7 @@ def test_keep_drops_the_other_rows(chinese: Sets) -> None:
 
 
 def test_settings_and_tables_restore_the_road(chinese: Sets) -> None:
-    wide = Wide.build([batch_of(list(chinese[0].texts))], [("chars", 3), ("jieba", 2)], 2, 10**6)
+    wide = build([batch_of(list(chinese[0].texts))], [("chars", 3), ("jieba", 2)], 2, 10**6)
     again = Wide.restore(wide.settings(), wide.tables())
     assert again.views == wide.views
     for one, other in zip(wide.encode(batch_of(["北京消息"])), again.encode(batch_of(["北京消息"])), strict=True):

@@ -3,7 +3,8 @@
 A bundle is JSON, tab-separated text, safetensors and one ONNX graph. Reading it runs no code from it, and no file is
 parsed before its size and SHA-256 agree with `manifest.json`. Equal contents give equal bytes.
 
-`codec` turns values into bytes and back, `folder` writes and checks the folder, `card` words the model card.
+`codec` turns values into bytes and back, `deferred` leaves arrays on disk until they are asked for, `folder` writes and
+checks the folder, `card` words the model card.
 """
 
 import os
@@ -15,7 +16,10 @@ from typing import Any
 from fenlei.bundle import codec
 from fenlei.bundle.card import render
 from fenlei.bundle.codec import Array
+from fenlei.bundle.deferred import Deferred
 from fenlei.bundle.folder import CARD, FORMAT, MANIFEST, MAX_FILE_BYTES, REPORT, check_target, digest, read, size, write
+
+WEIGHTS = "model.safetensors"
 
 __all__ = ["FORMAT", "Bundle", "check_target", "size"]
 
@@ -38,7 +42,7 @@ class Bundle:
     """Arrays of that road, such as n-gram hashes (uint64) and idf (float32)."""
     model: dict[str, Any]
     """Name and options of the network."""
-    weights: dict[str, Array] = field(repr=False)
+    weights: Mapping[str, Array] = field(repr=False)
     """The network's arrays by parameter name."""
     graph: bytes = field(repr=False)
     """The ONNX graph that answers; handed on as bytes, never parsed here."""
@@ -75,15 +79,17 @@ class Bundle:
         return Path(folder)
 
     @classmethod
-    def load(cls, folder: str | os.PathLike[str]) -> "Bundle":
+    def load(cls, folder: str | os.PathLike[str], *, defer_weights: bool = False) -> "Bundle":
         """Read a bundle whose every file has been checked against the manifest.
+
+        `defer_weights` leaves the weights, which no answer needs, on disk; they are read and checked when asked for.
 
         Raises FileNotFoundError or NotADirectoryError for a wrong path, and ValueError for a folder that is no bundle,
         is damaged, or was written by a newer fenlei.
         """
-        files = read(folder)
+        files, later = read(folder, (WEIGHTS,) if defer_weights else ())
         try:
-            return cls._parse(files)
+            return cls._parse(files, Deferred(WEIGHTS, later[WEIGHTS]) if defer_weights else None)
         except ValueError as error:
             raise ValueError(f"{folder} cannot be loaded, as {error}: copy it again or train it again") from error
 
@@ -120,7 +126,7 @@ class Bundle:
             "pipeline.json": codec.dump_json("pipeline.json", self.pipeline),
             "pipeline.safetensors": codec.dump_arrays("pipeline.safetensors", self.tables),
             "model.json": codec.dump_json("model.json", self.model),
-            "model.safetensors": codec.dump_arrays("model.safetensors", self.weights),
+            WEIGHTS: codec.dump_arrays(WEIGHTS, self.weights),
             "model.onnx": bytes(self.graph),
             "recipe.json": codec.dump_json("recipe.json", self.recipe),
             "scores.json": codec.dump_json("scores.json", self.scores),
@@ -138,14 +144,14 @@ class Bundle:
         return files
 
     @classmethod
-    def _parse(cls, files: Mapping[str, bytes]) -> "Bundle":
+    def _parse(cls, files: Mapping[str, bytes], weights: Mapping[str, Array] | None = None) -> "Bundle":
         return cls(
             labels=codec.parse_strings(files, "labels.json"),
             vocab=codec.parse_vocab(files, "vocab.tsv"),
             pipeline=codec.parse_object(files, "pipeline.json"),
             tables=codec.parse_arrays(files, "pipeline.safetensors"),
             model=codec.parse_object(files, "model.json"),
-            weights=codec.parse_arrays(files, "model.safetensors"),
+            weights=codec.parse_arrays(files, WEIGHTS) if weights is None else weights,
             graph=files["model.onnx"],
             recipe=codec.parse_object(files, "recipe.json"),
             scores=codec.parse_object(files, "scores.json"),

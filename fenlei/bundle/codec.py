@@ -6,6 +6,7 @@ Every function names its file, and every error opens with that name, so that cal
 import json
 import re
 from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from typing import Any, TypeVar
 
 import numpy as np
@@ -90,10 +91,14 @@ def parse_text(files: Mapping[str, bytes], name: str) -> str:
 
 def parse_vocab(files: Mapping[str, bytes], name: str) -> list[tuple[str, int]]:
     """The (token, count) of every line of a file."""
-    *lines, rest = parse_text(files, name).split("\n")
-    if rest:
-        raise ValueError(f"{name} should end with a newline")
-    return list(_parse_lines(name, lines))
+    text = parse_text(files, name)
+    found = re.findall("(\\S+)\t([0-9]{1,18})\n", text)
+    if sum(map(len, chain.from_iterable(found))) + 2 * len(found) != len(text):  # the pattern left something out
+        *lines, rest = text.split("\n")
+        if rest:
+            raise ValueError(f"{name} should end with a newline")
+        return list(_parse_lines(name, lines))
+    return [(token, int(count)) for token, count in found]
 
 
 def parse_arrays(files: Mapping[str, bytes], name: str) -> dict[str, Array]:

@@ -6,7 +6,8 @@ import secrets
 import shutil
 import stat
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +75,20 @@ def check_target(folder: StrPath, *, overwrite: bool = True) -> Path:
     return target
 
 
-def read(folder: StrPath) -> dict[str, bytes]:
-    """The files that the manifest lists, each checked against it and not yet parsed; errors as in `Bundle.load`."""
+def read(folder: StrPath, later: Collection[str] = ()) -> tuple[dict[str, bytes], dict[str, Callable[[], bytes]]]:
+    """The files that the manifest lists, each checked against it and not yet parsed; errors as in `Bundle.load`.
+
+    Of the files named in `later` only the size is checked; the second dictionary has what reads and checks each.
+    """
     path = Path(folder)
     while True:
         manifest = _manifest(path)
         try:
             entries = _entries(path, manifest)
-            return {name: _checked(path / name, entries[name]) for name in sorted(entries)}
+            files = {name: _checked(path / name, entries[name]) for name in sorted(entries) if name not in later}
+            for name in later:
+                _expected(path / name, entries[name])
+            return files, {name: partial(_checked, path / name, entries[name]) for name in later}
         except (ValueError, FileNotFoundError):
             # A save may have put a new bundle here while the old one was being read: then read the new one.
             if _manifest(path) == manifest:
@@ -148,6 +155,15 @@ def _current_format(folder: Path, data: bytes) -> dict[str, Any]:
 
 
 def _checked(path: Path, entry: Any) -> bytes:
+    wanted = _expected(path, entry)
+    data = path.read_bytes()
+    if digest(data) != wanted:
+        raise ValueError(f"{path} is damaged, as its SHA-256 is not the one in {MANIFEST}: {ADVICE}")
+    return data
+
+
+def _expected(path: Path, entry: Any) -> str:
+    """The SHA-256 that a file of the expected size should have."""
     match entry:
         case {"bytes": int(expected), "sha256": str(wanted)} if expected <= MAX_FILE_BYTES:
             pass
@@ -155,10 +171,7 @@ def _checked(path: Path, entry: Any) -> bytes:
             raise ValueError(f"{path.parent / MANIFEST} gives no usable size and SHA-256 of {path.name}: {ADVICE}")
     if (length := _plain_size(path)) != expected:
         raise ValueError(f"{path} has {length} bytes where {MANIFEST} says {expected}: {ADVICE}")
-    data = path.read_bytes()
-    if digest(data) != wanted:
-        raise ValueError(f"{path} is damaged, as its SHA-256 is not the one in {MANIFEST}: {ADVICE}")
-    return data
+    return wanted
 
 
 def _plain_size(path: Path) -> int:

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
 
     if arguments.format == "parquet":
         check_parquet(arguments)
-    bundle = Bundle.load(arguments.bundle)
+    bundle = Bundle.load(arguments.bundle, defer_weights=True)
     if arguments.file != "-" and Path(arguments.file).is_dir():
         raise IsADirectoryError(f"{arguments.file} is a folder where a file of texts, one a line, was expected")
     if arguments.file == "-" and sys.stdin.isatty():

@@ -10,8 +10,6 @@ from functools import partial
 from pathlib import Path
 from typing import NamedTuple
 
-import charset_normalizer
-
 from fenlei.corpus.ledger import NOT_TEXT, TOO_LARGE, UNDECODABLE, Ledger
 from fenlei.corpus.lines import SIZE_LIMIT, byte_lines, ignore
 
@@ -131,6 +129,8 @@ def _most_familiar(answer: str | None, pieces: Sequence[bytes], beside: str) -> 
 
 
 def _detect(pieces: Sequence[bytes]) -> str | None:
+    import charset_normalizer  # what is UTF-8 never needs it
+
     best = charset_normalizer.from_bytes(b"\n".join(pieces)).best() if pieces else None
     return WIDEST.get(best.encoding, best.encoding) if best else None
 
