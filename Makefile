@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check slow bench bench-networks bench-tutorial bench-explain bench-check bench-decisions bench-serve bench-speed bench-predict pictures screenshots clean
+.PHONY: demo test check slow bench bench-networks bench-tutorial bench-explain bench-check bench-decisions bench-serve bench-scaling bench-speed bench-predict pictures screenshots clean
 
 .venv/demo.done: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -66,6 +66,10 @@ SECONDS ?= 120
 
 bench-serve: .venv/dev.done
 	$(BIN)/python benchmarks/serving.py --data $(DATA) --seconds $(SECONDS)
+
+# One process against two, and what a checkpoint costs. Wall-clock ratios need an idle machine.
+bench-scaling: .venv/dev.done
+	$(BIN)/python benchmarks/scaling.py --data $(DATA)
 
 # Texts a second beside fastText, one text, loading, the first answer; quickest on an idle machine.
 bench-predict: .venv/bench.done

@@ -40,5 +40,8 @@ def teach(
     joined = join(teachers, lessons, recipe, baseline(), watch)
     if len(joined.rows) < len(data.train.targets):
         raise KeyboardInterrupt
-    train = data.train._replace(soft=joined.probabilities.astype(np.float32))
+    # Only the leading process has the linear model: the others hear what it found.
+    said = checkpoint.ranks.tell(joined.probabilities.astype(np.float32).tobytes())
+    soft = np.frombuffer(said, np.float32).reshape(joined.probabilities.shape)
+    train = data.train._replace(soft=soft)
     return replace(data, train=train, parts=held_out(train, data.dev, len(data.parts)))

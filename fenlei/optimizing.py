@@ -109,7 +109,7 @@ class Table:
     def __init__(self, embedding: nn.Embedding) -> None:
         self.weight, self.padding = embedding.weight, -1 if embedding.padding_idx is None else embedding.padding_idx
         self.mean, self.square = torch.zeros_like(self.weight), torch.zeros_like(self.weight)
-        self.slots = torch.full((len(self.weight),), -1, dtype=torch.int32)  # the compiled loop's, on the processor
+        self.slots = torch.full((len(self.weight),), -1, dtype=torch.int32, device="cpu")  # the compiled loop's
         self.steps = 0
 
     def take_gradient(self) -> RowGradient | None:

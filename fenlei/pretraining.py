@@ -40,8 +40,9 @@ class Guess(nn.Module):
     def __init__(self, model: Deep, size: int, tokens: int) -> None:
         super().__init__()
         self.model, self.encoder = model, model.encoder
-        self.project = nn.Linear(self.encoder.state_width, size)
-        self.output = nn.Linear(size, tokens)
+        device = device_of(model)
+        self.project = nn.Linear(self.encoder.state_width, size, device=device)
+        self.output = nn.Linear(size, tokens, device=device)
 
     def forward(self, ids: Tensor, lengths: Tensor, hidden: Tensor) -> Tensor:
         """Mean cross-entropy of the tokens of ``ids (B, T)`` at the positions ``hidden (B, T)``."""
@@ -65,7 +66,7 @@ def pretrain(
 
     Only the token table and the encoder learn; the other streams would give a hidden token away.
     """
-    guess = Guess(model, recipe.embedding_size, min(MOST_TOKENS, tokens)).to(device_of(model))
+    guess = Guess(model, recipe.embedding_size, min(MOST_TOKENS, tokens))
     pretrainer = Pretrainer(guess, encoded, recipe, watch, checkpoint or Checkpoint())
     while len(pretrainer.losses) < recipe.pretrain_epochs:
         pretrainer.epoch()

@@ -268,17 +268,22 @@ class Trainer:
         """
         mine, loss, right = self.ranks.share(rows), None, 0
         if len(mine):
-            arrays = tensors(self.train.encoded.batch(mine), self.device)
-            targets = torch.from_numpy(self.train.targets[mine]).to(self.device)
-            drop_tokens(arrays, self.recipe.token_dropout)
-            with precision(self.recipe, self.device):
-                logits = self.model(arrays).float()
-            loss = self.loss(logits, targets, mine)
+            logits, loss = self.answer(mine)
             loss = loss * (len(mine) / len(rows))  # the processes' parts add up to the batch's mean
+            targets = torch.from_numpy(self.train.targets[mine]).to(self.device)
             right = int(objective.right(logits.detach(), targets).sum())
         signs = (right, self.ranks.interrupted, self.checkpoint.due())
         mean, hits, stop, due = self.optimizer.step(loss, signs)
         return mean, int(hits), stop > 0, due > 0
+
+    def answer(self, rows: Ints) -> tuple[Tensor, Tensor]:
+        """What the network says of some documents, ``(B, C)``, and the mean loss."""
+        arrays = tensors(self.train.encoded.batch(rows), self.device)
+        targets = torch.from_numpy(self.train.targets[rows]).to(self.device)
+        drop_tokens(arrays, self.recipe.token_dropout)
+        with precision(self.recipe, self.device):
+            logits = self.model(arrays).float()
+        return logits, self.loss(logits, targets, rows)
 
     def loss(self, logits: Tensor, targets: Tensor, rows: Ints) -> Tensor:
         """The mean loss over the batch; with weights each document counts as much as its own."""
@@ -441,7 +446,7 @@ def deterministic(recipe: Recipe) -> Iterator[None]:
 @contextlib.contextmanager
 def precision(recipe: Recipe, device: torch.device = CPU) -> Iterator[None]:
     """bfloat16 matrix products where the recipe and the device say so."""
-    with torch.autocast(device.type, dtype=torch.bfloat16, enabled=uses_bf16(recipe, device)):
+    with torch.autocast(device.type, torch.bfloat16) if uses_bf16(recipe, device) else contextlib.nullcontext():
         yield
 
 

@@ -371,8 +371,8 @@ def test_processes_that_come_and_go_never_hold_it_together(tmp_path: Path) -> No
     folder, inside = tmp_path / "B.checkpoint", tmp_path / "inside"
 
     def work() -> None:
-        done, end = 0, time.monotonic() + 20
-        while done < 20 and time.monotonic() < end:
+        done = 0
+        while done < 10:
             try:
                 with locked(folder):
                     inside.mkdir()  # FileExistsError where another one is in here
@@ -380,7 +380,6 @@ def test_processes_that_come_and_go_never_hold_it_together(tmp_path: Path) -> No
                     done += 1
             except BlockingIOError:
                 time.sleep(0.001)
-        assert done == 20
 
     children = []
     for _ in range(3):

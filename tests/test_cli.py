@@ -16,9 +16,11 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fenlei.checkpoint import locked
 from fenlei.cli import main
 from fenlei.cli.arguments import fits
 from fenlei.cli.output import escaped, output
@@ -752,6 +754,69 @@ def test_ctrl_c_after_an_epoch_keeps_the_best(
     assert result.status == 0, result.err
     assert "stopped by hand: the best of" in result.err
     assert run("info", tmp_path / "B", "--verify").status == 0
+
+
+# --- checkpoints ---
+
+
+def test_a_training_is_resumed_replaced_and_held(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: Path
+) -> None:
+    call = ["train", data / "train.tsv", "--out", tmp_path / "B", *SMALL, "--set", "wide=false"]
+    often = ["--checkpoint-minutes", "0.0000001"]
+    expected = run(*call)
+    assert expected.status == 0, expected.err
+    weights = (tmp_path / "B" / "model.safetensors").read_bytes()
+
+    with monkeypatch.context() as patch:
+        stop_at(patch, Step, 3)
+        stopped = run(*call, *often)
+    assert stopped.status == 1
+    left = (
+        r"stopped by hand: no bundle was written; --resume goes on from the checkpoint \(network 1, epoch 1, 2 batches"
+    )
+    assert re.search(left, stopped.err)
+    assert sorted(os.listdir(tmp_path)) == ["B", "B.checkpoint"]
+
+    other = run(*call, "--seed", 5, "--resume")
+    assert other.status == 2
+    assert "cannot be resumed: the setting seed was 0 and is 5; call it as before, or without --resume" in other.err
+    with locked(tmp_path / "B.checkpoint"):
+        held = run(*call, "--resume")
+    assert held.status == 1
+    assert "another process trains into this bundle" in held.err
+
+    resumed = run(*call, "--resume")
+    assert resumed.status == 0, resumed.err
+    assert "B.checkpoint: network 1, epoch 1, 2 batches, 0 min ago" in resumed.err
+    assert (tmp_path / "B" / "model.safetensors").read_bytes() == weights
+    assert os.listdir(tmp_path) == ["B"]
+    again = run(*call, "--resume")
+    assert "B.checkpoint to resume: training begins anew" in again.err
+
+    with monkeypatch.context() as patch:
+        stop_at(patch, Step, 3)
+        run(*call, *often)
+    fresh = run(*call)
+    assert (
+        "holds an unfinished training (network 1, epoch 1, 2 batches, 0 min ago): --resume goes on with it" in fresh.err
+    )
+    assert os.listdir(tmp_path) == ["B"]
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_cuda_that_is_not_there_is_a_wrong_call(run: Run, tmp_path: Path, data: Path) -> None:
+    result = run("train", data / "train.tsv", "--out", tmp_path / "B", "--device", "cuda")
+    assert result.status == 2
+    assert result.err.startswith("fenlei: there is no CUDA device that torch ")
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("value", ["-1", "nan", "inf", "soon"])
+def test_wrong_minutes_are_a_wrong_call(run: Run, data: Path, value: str) -> None:
+    result = run("train", data / "train.tsv", "--checkpoint-minutes", value)
+    assert result.status == 2
+    assert f"expected a number from 0 on, got '{value}'" in result.err
 
 
 # --- values ---

@@ -32,8 +32,16 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).resolve().parent.parent
 PAGES = (
     *("README.md", "README.zh.md", "CHANGELOG.md"),
-    *("docs/guide.md", "docs/tutorial.md", "docs/networks.md", "docs/serving.md", "docs/formats.md", "docs/design.md"),
-    "docs/performance.md",
+    *(
+        "docs/guide.md",
+        "docs/tutorial.md",
+        "docs/networks.md",
+        "docs/serving.md",
+        "docs/performance.md",
+        "docs/scale.md",
+        "docs/formats.md",
+        "docs/design.md",
+    ),
 )
 RUN = ("README.md", "docs/guide.md", "docs/tutorial.md")  # the Chinese page has the same blocks, the others have none
 # What a command line begins with -> why it is not run here.
@@ -157,7 +165,13 @@ def test_the_chinese_page_says_the_same() -> None:
 
 
 def test_pages_that_are_not_run_have_no_commands() -> None:
-    others = set(PAGES) - {*RUN, "README.zh.md", "docs/serving.md"}  # which test_serve_server runs
+    others = set(PAGES) - {
+        *RUN,
+        "README.zh.md",
+        "docs/serving.md",
+        "docs/performance.md",
+        "docs/scale.md",
+    }  # which test_serve_server and test_scale run
     assert [name for name in others for language, _ in blocks(name) if language in ("bash", "python")] == []
 
 
@@ -194,7 +208,8 @@ def test_every_verb_is_told(name: str) -> None:
 @pytest.mark.parametrize("name", PAGES)
 def test_options_exist(name: str) -> None:
     known = {option for action in actions() for option in action.option_strings}
-    others = {"--help", "--version"}
+    torchrun = {"--nproc-per-node", "--nnodes", "--node-rank", "--master-addr", "--master-port"}
+    others = {"--help", "--version"} | torchrun
     assert set(re.findall(r"(?<![\w-])--[a-z][a-z0-9-]+", page(name))) <= known | others
 
 

@@ -225,7 +225,7 @@ def test_two_processes_resume_everything(data: Path, tmp_path: Path, changes: li
 
 @pytest.mark.slow
 def test_torchrun_itself(data: Path, tmp_path: Path) -> None:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--master-port", "0"]
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     files = ["train", data / "train.tsv", "--dev", data / "dev.tsv", "--out", tmp_path / "A"]
     command = [*launcher, "-m", "fenlei", *map(str, files), *SMALL]
     result = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})

@@ -235,16 +235,13 @@ def test_steps_report_progress(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_document_weights_scale_the_loss() -> None:
     logits, targets, rows = torch.randn(4, 3), torch.tensor([0, 1, 2, 0]), np.arange(4)
-
-    def loss(weights: np.ndarray | None, smoothing: float) -> torch.Tensor:
-        train = examples(0, 4)._replace(weights=weights)
-        return training.Trainer(classifier(), train, RECIPE.change(label_smoothing=smoothing)).loss(
-            logits, targets, rows
-        )
-
-    plain = loss(None, 0.1)
-    torch.testing.assert_close(plain, nn.functional.cross_entropy(logits, targets, label_smoothing=0.1))
-    only = loss(np.array([0, 4, 0, 0], np.float32), 0.0)
+    trainer = training.Trainer(classifier(), examples(0, 4), RECIPE.change(label_smoothing=0.1))
+    torch.testing.assert_close(
+        trainer.loss(logits, targets, rows), nn.functional.cross_entropy(logits, targets, label_smoothing=0.1)
+    )
+    trainer.train = trainer.train._replace(weights=np.array([0, 4, 0, 0], np.float32))
+    trainer.recipe = RECIPE.change(label_smoothing=0.0)
+    only = trainer.loss(logits, targets, rows)
     torch.testing.assert_close(only, nn.functional.cross_entropy(logits[1:2], targets[1:2]))
 
 

@@ -32,6 +32,8 @@ def _load() -> ctypes.CDLL | None:
     if found is None or found.origin is None or os.environ.get("FENLEI_KERNELS") == "0":
         return None
     library = ctypes.CDLL(found.origin)  # without the interpreter's lock: other threads go on meanwhile
+    if not all(hasattr(library, name) for name in SIGNATURES):
+        return None  # compiled from an older kernels.c
     for name, (result, arguments) in SIGNATURES.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments

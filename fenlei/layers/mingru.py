@@ -100,7 +100,9 @@ class _Compiled(torch.autograd.Function):
     def forward(ctx: Any, u: Tensor, lengths: Tensor) -> Tensor:
         h = torch.empty_like(u[:, :, :, 0], memory_format=torch.contiguous_format)
         batch, steps, ways, _, size = u.shape
-        kernels.call("mingru_forward", u.dtype, u, lengths, batch, steps, ways, size, torch.empty(size), h)
+        kernels.call(
+            "mingru_forward", u.dtype, u, lengths, batch, steps, ways, size, torch.empty(size, device=u.device), h
+        )
         ctx.save_for_backward(u, h, lengths)
         return h
 
@@ -110,6 +112,6 @@ class _Compiled(torch.autograd.Function):
         u, h, lengths = ctx.saved_tensors
         du = torch.empty_like(u)
         batch, steps, ways, _, size = u.shape
-        dh, carry = gradients[0].to(u.dtype).contiguous(), torch.empty(size)
+        dh, carry = gradients[0].to(u.dtype).contiguous(), torch.empty(size, device=u.device)
         kernels.call("mingru_backward", u.dtype, u, h, dh, lengths, batch, steps, ways, size, carry, du)
         return du, None

@@ -108,8 +108,10 @@ class _Largest(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, h: Tensor, mask: Tensor) -> Tensor:
         batch, steps, width = h.shape
-        place, result = torch.empty(batch, width, dtype=torch.int32), h.new_empty(batch, width)
-        kernels.call("largest", h.dtype, h, mask, batch, steps, width, torch.empty(width), place, result)
+        place, result = torch.empty(batch, width, dtype=torch.int32, device=h.device), h.new_empty(batch, width)
+        kernels.call(
+            "largest", h.dtype, h, mask, batch, steps, width, torch.empty(width, device=h.device), place, result
+        )
         ctx.save_for_backward(place)
         ctx.shape = h.shape
         return result
