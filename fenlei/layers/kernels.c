@@ -263,6 +263,16 @@ INLINE void spread(const Array dresult, const int32_t *place, int64_t B, int64_t
 BOTH_KINDS(f32, 0)
 BOTH_KINDS(bf16, 1)
 
+/* Which source this is, by its checksum: fenlei.layers.kernels uses no loops that were compiled from another. */
+#ifndef SOURCE
+#define SOURCE 0
+#endif
+
+EXPORT uint32_t source(void)
+{
+    return (uint32_t)SOURCE;
+}
+
 static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, NULL};
 
 PyMODINIT_FUNC PyInit__kernels(void)
