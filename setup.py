@@ -1,6 +1,8 @@
 """The one thing that pyproject.toml cannot say for sure: compiled loops that an installation can do without."""
 
 import sys
+import zlib
+from pathlib import Path
 
 from setuptools import Extension, setup
 
@@ -10,11 +12,14 @@ FLAGS = (
     ["/O2", "/std:c11"] if sys.platform == "win32" else ["-O3", "-fno-math-errno", "-fno-trapping-math", "-std=gnu11"]
 )
 
+SOURCE = Path("fenlei/layers/kernels.c")
+
 setup(
     ext_modules=[
         Extension(
             "fenlei.layers._kernels",
-            ["fenlei/layers/kernels.c"],
+            [SOURCE.as_posix()],
+            define_macros=[("SOURCE", f"{zlib.crc32(SOURCE.read_bytes())}u")],
             extra_compile_args=FLAGS,
             extra_link_args=["-Wl,-s"] if sys.platform == "linux" else [],  # without symbols a third of the size
             py_limited_api=True,

@@ -33,9 +33,11 @@ from torch.utils.data import DataLoader, Dataset
 
 from fenlei import training
 from fenlei.auto import decide
+from fenlei.branches import build_branch
 from fenlei.counting import build_pipeline
+from fenlei.folds import Data
 from fenlei.layers import kernels
-from fenlei.learn import Data, Labelled, build_branch, classes_of, encode
+from fenlei.learn import Labelled, classes_of, encode
 from fenlei.pipeline import Pipeline
 from fenlei.recipe import Recipe
 
@@ -202,7 +204,7 @@ def main() -> None:
     recipe = decide(train.texts, Recipe(wide=False, batch_size=BATCH, epochs=100), say=lambda _: None)
     labels = classes_of(map(str, train.labels))
     pipeline = build_pipeline(train.texts, recipe, len(labels))
-    data = encode(train, dev, labels, pipeline)
+    data = encode(train, dev, labels, pipeline, recipe)
     tokens = float(np.mean(data.train.encoded.lengths))
     with training.deterministic(recipe):
         found = measure(data, pipeline, recipe, arguments.steps, arguments.rounds)

@@ -37,6 +37,7 @@ PAGES = (
         "docs/tutorial.md",
         "docs/networks.md",
         "docs/serving.md",
+        "docs/performance.md",
         "docs/scale.md",
         "docs/formats.md",
         "docs/design.md",
@@ -168,6 +169,7 @@ def test_pages_that_are_not_run_have_no_commands() -> None:
         *RUN,
         "README.zh.md",
         "docs/serving.md",
+        "docs/performance.md",
         "docs/scale.md",
     }  # which test_serve_server and test_scale run
     assert [name for name in others for language, _ in blocks(name) if language in ("bash", "python")] == []

@@ -8,6 +8,8 @@ from __future__ import annotations
 import ctypes
 import importlib.util
 import os
+import zlib
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -32,12 +34,20 @@ def _load() -> ctypes.CDLL | None:
     if found is None or found.origin is None or os.environ.get("FENLEI_KERNELS") == "0":
         return None
     library = ctypes.CDLL(found.origin)  # without the interpreter's lock: other threads go on meanwhile
-    if not all(hasattr(library, name) for name in SIGNATURES):
-        return None  # compiled from an older kernels.c
+    if not _is_of_this_source(library):
+        return None
     for name, (result, arguments) in SIGNATURES.items():
         function = getattr(library, name)
         function.restype, function.argtypes = result, arguments
     return library
+
+
+def _is_of_this_source(library: ctypes.CDLL) -> bool:
+    """Whether it was compiled from the ``kernels.c`` beside this module: a checkout may have one of an older source."""
+    if not hasattr(library, "source"):
+        return False
+    library.source.restype = ctypes.c_uint32
+    return bool(library.source() == zlib.crc32(Path(__file__).with_name("kernels.c").read_bytes()))
 
 
 PRECISIONS = {torch.float32: "f32", torch.bfloat16: "bf16"}
