@@ -64,17 +64,20 @@ def program(*places: Path) -> str:
 
 
 class Entry:
-    """A finished folder of arrays; what it gave stays valid when another process deletes the folder."""
+    """The arrays of a finished folder, all mapped at once: they stay when another process deletes the folder."""
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
-        self.folder, self.notes, self._files = folder, manifest["notes"], manifest["files"]
+        self.notes = manifest["notes"]
+        self._arrays = {
+            name: mapped(folder / name, np.dtype(about["dtype"])) for name, about in manifest["files"].items()
+        }
 
     def __contains__(self, name: object) -> bool:
-        return name in self._files
+        return name in self._arrays
 
     def array(self, name: str) -> Array:
         """One array, mapped, not read: its pages come and go as memory allows. Read-only."""
-        return mapped(self.folder / name, np.dtype(self._files[name]["dtype"]))
+        return self._arrays[name]
 
 
 class Draft:
@@ -182,13 +185,13 @@ class Cache:
         if not self.keeps or not _KEY.fullmatch(name) or not folder.is_dir():
             return None
         try:
-            manifest = _checked(folder, name)
+            entry = Entry(folder, _checked(folder, name))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self._drop(folder)
             return None
         with contextlib.suppress(OSError):
             os.utime(folder / MANIFEST)  # its time of last use
-        return Entry(folder, manifest)
+        return entry
 
     def draft(self, name: str) -> Draft:
         """Begin the entry of that key; ``keep`` or ``discard`` ends it."""
@@ -201,8 +204,7 @@ class Cache:
 
         One that is larger than the limit serves this process alone.
         """
-        manifest = draft.finish()
-        entry = Entry(draft.folder, manifest)
+        entry = Entry(draft.folder, draft.finish())
         size = _size(draft.folder)
         if self.keeps and size <= self.limit:
             target = self.folder / draft.name
@@ -210,7 +212,6 @@ class Cache:
                 draft.folder.rename(target)
             except OSError:  # it is there: an entry that another process finished in the meantime
                 return entry
-            entry.folder = target
             self._loose.remove(draft)
             self._evict(keep=target)
         return entry
