@@ -216,7 +216,7 @@ def told(bundle: Bundle) -> dict[str, Any]:
 def test_the_bundle_is_the_same_from_lists_files_and_the_cache(
     chinese: Sets, tmp_path: Path, small: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = Recipe(model="lstm", epochs=2, min_count=1, stream_min_count=1, embedding_size=16)
+    recipe = Recipe(model="lstm", epochs=2, branches=1, min_count=1, stream_min_count=1, embedding_size=16)
     expected = told(learn(*chinese, recipe, lambda _: None))
     with Cache(tmp_path) as cache:
         sides = []
@@ -236,7 +236,7 @@ def test_the_bundle_is_the_same_from_lists_files_and_the_cache(
 def test_the_linear_model_learns_from_the_documents_of_the_lot(
     chinese: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    recipe = Recipe(model="lstm", epochs=1, min_count=1, embedding_size=16)
+    recipe = Recipe(model="lstm", epochs=1, branches=1, min_count=1, embedding_size=16)
     said: list[str] = []
     chosen = recipe.change(linear_documents=60)
 

@@ -78,7 +78,7 @@ def test_tables_of_a_few_rows_are_shared_too(rows: int) -> None:
 @pytest.mark.parametrize("ratio", [0.1, 0.025])
 def test_the_bytes_are_the_ratios_share_and_used(ratio: float) -> None:
     torch.manual_seed(0)
-    sizes = {"ids": 30_000, "bigrams": 60_000}
+    sizes = {"ids": 10_000, "bigrams": 20_000}
     model = build("bilstm", stream_sizes=sizes, classes=2, embedding_size=64, options={"hidden_size": 4})
     counts = {name: np.ones(rows, np.int64) for name, rows in sizes.items()}
     before, after = share_tables(model, counts, {"ratio": ratio, "assignment": "learned"})
