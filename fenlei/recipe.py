@@ -32,6 +32,9 @@ RATES = ("learning_rate", "table_rate", "clip_norm")
 SHARES = ("dev_fraction", "dropout", "embedding_dropout", "label_smoothing", "teacher_share", "token_dropout", "warmup")
 
 
+SMALL_MODEL = "bilstm"  # what "auto" is for all but large sets
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Settings with their defaults. ``None`` and "auto" are decided from the data, and the decision is saved.
@@ -40,7 +43,7 @@ class Recipe:
     """
 
     # the network
-    model: str | None = "bilstm"
+    model: str | None = "auto"
     options: Mapping[str, Any] = field(default_factory=dict)
     embedding: str = "full"
     embedding_options: Mapping[str, Any] = field(default_factory=dict)
@@ -77,7 +80,7 @@ class Recipe:
     teacher_share: float = 0.7
     batch_size: int | None = None
     batch_tokens: int = 16_384
-    learning_rate: float = 1e-3
+    learning_rate: float | None = None
     table_rate: float = 2e-3
     weight_decay: float = 0.01
     schedule: str = "linear"
@@ -103,6 +106,8 @@ class Recipe:
             if not isinstance(value, int | float) or not 0 <= value < 1:
                 raise ValueError(f"the setting {name} must be a number in [0, 1), got {value!r}")
         for name in (*RATES, "weight_decay"):
+            if name in OPEN and getattr(self, name) is None:
+                continue
             _check_rate(name, getattr(self, name))
         if self.views is not None and not (self.views and all(map(_is_view, self.views))):
             raise ValueError(f"the setting views must be pairs of a name and a size like chars, 3, got {self.views!r}")
@@ -111,6 +116,16 @@ class Recipe:
                 raise ValueError(f"unknown {name} {getattr(self, name)!r}; the choices are {', '.join(choices)}")
         if self.model is None and not self.wide:
             raise ValueError("a recipe without a model needs the wide branch")
+
+    @property
+    def network(self) -> str | None:
+        """The network's name; while it is open, the one that options are those of."""
+        return SMALL_MODEL if self.model == "auto" else self.model
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of dense weights; the usual one of Adam while it is open."""
+        return 1e-3 if self.learning_rate is None else self.learning_rate
 
     @property
     def learns_codes(self) -> bool:
@@ -163,6 +178,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
         "max_length": 10,
         "steps": 10_000,
         "batch_size": 100,
+        "learning_rate": 1e-3,
         "schedule": "constant",
         "warmup": 0.0,
         "table_rate": 1e-3,

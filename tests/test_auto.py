@@ -192,3 +192,15 @@ def test_few_texts_get_several_networks(texts: list[str], networks: int) -> None
     assert networks_for(texts, Recipe()) == networks
     assert networks_for(texts, Recipe(branches=2)) == 2
     assert networks_for(texts, Recipe(model=None)) == 1
+
+
+def test_many_texts_get_the_faster_network_and_rate() -> None:
+    many, few = ["好的"] * 40_000, ["好的"] * 100
+    recipe, said = decided(many)
+    assert (recipe.model, recipe.learning_rate) == ("mingru", 3e-3)
+    assert "network: mingru, for 40,000 texts" in said
+    assert (decided(few)[0].model, decided(few)[0].learning_rate) == ("bilstm", 1e-3)
+    assert decided(many, model="bilstm")[0].learning_rate == 1e-3
+    assert decided(many, learning_rate=1e-4)[0].learning_rate == 1e-4
+    assert decided(many, options={"hidden_size": 8})[0].model == "bilstm"
+    assert decided(many, model=None)[0].model is None
