@@ -299,6 +299,20 @@ def test_dev_is_carved_from_train_and_said(run: Run, tmp_path: Path, data: Path)
     assert "the dev scores are those of the training data" in result.err
 
 
+def test_few_texts_without_dev_are_judged_by_networks_that_did_not_learn_from_them(
+    run: Run, tmp_path: Path, data: Path
+) -> None:
+    settings = ("--epochs", 1, "--option", "hidden_size=8", "--set", "embedding_size=8", "--no-report", "--json")
+    result = run("train", data / "train.tsv", "--out", tmp_path / "B", *settings)
+    assert result.status == 0, result.err
+    assert "train: 120 documents; no document is held out: each is judged by a network that did not" in result.err
+    assert "5 networks that answer together" in result.err
+    scores = json.loads(result.out)["scores"]
+    assert (scores["folds"], scores["dev"]["n"]) == (5, 120)
+    assert json.loads(run("info", tmp_path / "B", "--json").out)["model"]["branches"] == 5
+    assert json.loads(run("test", tmp_path / "B", data / "dev.tsv", "--json").out)["accuracy"] >= 0.9
+
+
 def test_settings_and_options_reach_the_recipe(run: Run, tmp_path: Path, data: Path) -> None:
     result = run(
         "train", data / "train.tsv", "--out", tmp_path / "B", *SMALL, "--model", "lstm2", "--min-count", "3",

@@ -618,6 +618,15 @@ def test_a_tenth_is_held_out(fitted):
     assert fitted.bundle_.ledger["notes"] == []
 
 
+def test_more_texts_are_judged_by_networks_that_did_not_learn_from_them():
+    weights = np.arange(1.0, 81.0)
+    classifier = small(options=OPTIONS | {"epochs": 1}).fit(TEXTS * 2, LABELS * 2, sample_weight=weights)
+    scores = classifier.bundle_.scores
+    assert (scores["folds"], scores["dev"]["n"], classifier.bundle_.model["branches"]) == (5, 80, 5)
+    assert classifier.bundle_.ledger["notes"] == []
+    assert classifier.score(TEXTS, LABELS) == 1.0
+
+
 def test_no_fraction_holds_nothing_out():
     classifier = linear(options={"dev_fraction": 0.0, "threads": 1}).fit(TEXTS, LABELS)
     assert classifier.bundle_.scores["dev"]["n"] == 40

@@ -160,6 +160,17 @@ def test_teachers_answer_for_texts_that_they_have_not_seen(
     assert 0.8 < np.mean(soft.argmax(1) == lessons[0].targets) <= 1
 
 
+@pytest.mark.parametrize("text", ["same text", ""])
+def test_texts_that_are_all_the_same_cannot_judge_each_other(text: str, tiny: Recipe) -> None:
+    train = Labelled([text] * 80, ["a", "b"] * 40)
+    for dev, changes in ((None, {"branches": 2}), (train, {"teachers": 2})):
+        log = Log()
+        bundle = learn(train, dev, tiny.change(**changes), log)
+        assert "all training texts are the same" in log.notes()
+        assert (bundle.scores["folds"], bundle.scores["dev"]["n"]) == (None, 80)
+        np.testing.assert_allclose(Predictor(bundle).predict_proba([text])[0], 0.5, atol=0.2)
+
+
 def test_teachers_without_dev_are_refused(chinese: Sets, tiny: Recipe) -> None:
     with pytest.raises(ValueError, match="teachers need held-out documents: give some, or set teachers=0"):
         learn(chinese[0], None, tiny.change(teachers=3), Log())
