@@ -16,6 +16,7 @@ OPEN = (
     "batch_size",
     "branches",
     "epochs",
+    "learning_rate",
     "linear_documents",
     "max_size",
     "patience",
@@ -106,8 +107,6 @@ class Recipe:
             if not isinstance(value, int | float) or not 0 <= value < 1:
                 raise ValueError(f"the setting {name} must be a number in [0, 1), got {value!r}")
         for name in (*RATES, "weight_decay"):
-            if name in OPEN and getattr(self, name) is None:
-                continue
             _check_rate(name, getattr(self, name))
         if self.views is not None and not (self.views and all(map(_is_view, self.views))):
             raise ValueError(f"the setting views must be pairs of a name and a size like chars, 3, got {self.views!r}")
@@ -146,6 +145,8 @@ class Recipe:
 
 
 def _check_rate(name: str, value: object) -> None:
+    if value is None and name in OPEN:
+        return
     least = "above 0" if name in RATES else "of at least 0"
     if not isinstance(value, int | float) or not 0 <= value < math.inf or (name in RATES and not value):
         raise ValueError(f"the setting {name} must be a finite number {least}, got {value!r}")
