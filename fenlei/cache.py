@@ -64,17 +64,19 @@ def program(*places: Path) -> str:
 
 
 class Entry:
-    """A finished folder of arrays; what it gave stays valid when another process deletes the folder."""
+    """A finished folder of arrays. All are mapped at once, so they stay when another process deletes the folder."""
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
-        self.folder, self.notes, self._files = folder, manifest["notes"], manifest["files"]
+        self.folder, self.notes = folder, manifest["notes"]
+        files = manifest["files"]
+        self._arrays = {name: mapped(folder / name, np.dtype(about["dtype"])) for name, about in files.items()}
 
     def __contains__(self, name: object) -> bool:
-        return name in self._files
+        return name in self._arrays
 
     def array(self, name: str) -> Array:
         """One array, mapped, not read: its pages come and go as memory allows. Read-only."""
-        return mapped(self.folder / name, np.dtype(self._files[name]["dtype"]))
+        return self._arrays[name]
 
 
 class Draft:
@@ -182,13 +184,13 @@ class Cache:
         if not self.keeps or not _KEY.fullmatch(name) or not folder.is_dir():
             return None
         try:
-            manifest = _checked(folder, name)
+            entry = Entry(folder, _checked(folder, name))
         except (OSError, ValueError, KeyError, TypeError, AttributeError, RecursionError):
             self._drop(folder)
             return None
         with contextlib.suppress(OSError):
             os.utime(folder / MANIFEST)  # its time of last use
-        return Entry(folder, manifest)
+        return entry
 
     def draft(self, name: str) -> Draft:
         """Begin the entry of that key; ``keep`` or ``discard`` ends it."""

@@ -103,7 +103,8 @@ def test_nothing_is_left_open_and_a_decided_recipe_stays(name: str, texts: list[
 def test_what_was_asked_for_is_kept() -> None:
     asked = {"tokenizer": "chars", "streams": (), "views": (("chars", 2),), "epochs": 1, "batch_size": 7, "branches": 2}
     recipe, said = decided(THAI, pretrain_epochs=2, **asked)
-    assert recipe == Recipe(pretrain_epochs=2, **asked)  # type: ignore[arg-type]
+    decided_here = {"model": "bilstm", "learning_rate": 1e-3}
+    assert recipe == Recipe(pretrain_epochs=2, **decided_here, **asked)  # type: ignore[arg-type]
     assert said == []
 
 
