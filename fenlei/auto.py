@@ -8,7 +8,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from fenlei.layers.embedding import EMBEDDINGS
-from fenlei.recipe import Recipe
+from fenlei.recipe import SMALL_MODEL, Recipe
 from fenlei.streams import STREAMS
 from fenlei.text import TOKENIZERS, choose
 from fenlei.wide import VIEWS
@@ -31,6 +31,8 @@ VIEWS_OF = {
 HAN = re.compile("[\u4e00-\u9fff]")
 HAN_SHARE = 0.1  # of the characters: under this jieba's dictionary has nothing to find
 SAMPLE = 2000  # texts looked at
+LARGE = 40_000  # texts from which on there is another network
+LARGE_MODEL, LARGE_RATE = "mingru", 3e-3
 FEWEST = 60  # texts that are divided into parts
 NETWORKS = ((300_000, 5), (1_500_000, 3))  # up to so many tokens, so many networks
 
@@ -38,6 +40,7 @@ NETWORKS = ((300_000, 5), (1_500_000, 3))  # up to so many tokens, so many netwo
 def decide(texts: Sequence[str], recipe: Recipe, say: Say) -> Recipe:
     """The recipe with every open question answered; ``say`` hears why. Errors are those of ``check_names``."""
     check_names(recipe)
+    recipe = choose_network(len(texts), recipe, say)
     if recipe.tokenizer == "auto":
         name, reason = choose(texts)
         say(f"tokenizer: {name}, {reason}")
@@ -51,6 +54,23 @@ def decide(texts: Sequence[str], recipe: Recipe, say: Say) -> Recipe:
         recipe = recipe.change(branches=networks_for(texts, recipe))
         if recipe.branches != 1:
             say(f"{recipe.branches} networks that answer together: the texts are few enough to train so many")
+    return recipe
+
+
+def choose_network(documents: int, recipe: Recipe, say: Say) -> Recipe:
+    """Gated units without products inside the loop where texts are many, at a rate three times as high; else an LSTM.
+
+    Found on dev: on 180,000 titles ``mingru`` was right as often as ``bilstm`` or more and took half the time, on 7,000
+    and 10,000 texts the ``bilstm`` was better by half a point. Options that were set are the ``bilstm``'s.
+    """
+    if recipe.model == "auto":
+        large = documents >= LARGE and not recipe.options
+        recipe = recipe.change(model=LARGE_MODEL if large else SMALL_MODEL)
+        if large:
+            say(f"network: {LARGE_MODEL}, for {documents:,} texts")
+    if recipe.learning_rate is None:
+        fast = recipe.model == LARGE_MODEL and documents >= LARGE
+        recipe = recipe.change(learning_rate=LARGE_RATE if fast else recipe.rate)
     return recipe
 
 

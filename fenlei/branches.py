@@ -88,9 +88,9 @@ def full_first(recipe: Recipe) -> Recipe:
 
 def build_branch(recipe: Recipe, pipeline: Pipeline, classes: int) -> Deep:
     """A network with fresh weights."""
-    assert recipe.model is not None
+    assert recipe.network is not None
     return build(
-        recipe.model,
+        recipe.network,
         stream_sizes=pipeline.stream_sizes(),
         classes=classes,
         embedding=recipe.embedding,

@@ -64,13 +64,11 @@ def program(*places: Path) -> str:
 
 
 class Entry:
-    """The arrays of a finished folder, all mapped at once: they stay when another process deletes the folder."""
+    """A finished folder of arrays. All are mapped at once, so they stay when another process deletes the folder."""
 
     def __init__(self, folder: Path, manifest: dict[str, Any]) -> None:
-        self.notes = manifest["notes"]
-        self._arrays = {
-            name: mapped(folder / name, np.dtype(about["dtype"])) for name, about in manifest["files"].items()
-        }
+        self.notes, files = manifest["notes"], manifest["files"]
+        self._arrays = {name: mapped(folder / name, np.dtype(about["dtype"])) for name, about in files.items()}
 
     def __contains__(self, name: object) -> bool:
         return name in self._arrays

@@ -46,6 +46,6 @@ def build_pipeline(
             found = count(sample, Counting(tokenizer, (), views, with_tokens=False), processes)
         size = min(recipe.ngram_max_size, linear.MOST_CELLS // classes)
         wide = found.ngrams.wide(recipe.ngram_min_count, size)
-    encoder = ENCODERS.get(recipe.model or "")
+    encoder = ENCODERS.get(recipe.network or "")
     sentence_length = recipe.sentence_length if encoder is not None and encoder.reads_sentences else 0
     return Pipeline(tokenizer, vocab, tables, wide, recipe.max_length, sentence_length)

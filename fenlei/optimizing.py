@@ -30,9 +30,9 @@ class Optimizer:
         decayed = [p for p in self.dense if p.ndim > 1]
         plain = [p for p in self.dense if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
-        self.adam = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=BETAS, eps=EPSILON, fused=True)
+        self.adam = torch.optim.AdamW(groups, lr=recipe.rate, betas=BETAS, eps=EPSILON, fused=True)
         self.rate_at = SCHEDULES[recipe.schedule](total_steps, recipe.warmup)
-        self.learning_rate, self.table_rate = recipe.learning_rate, recipe.table_rate
+        self.learning_rate, self.table_rate = recipe.rate, recipe.table_rate
         self.clip_norm, self.ranks = recipe.clip_norm, ranks
         self.steps = 0
 

@@ -139,7 +139,7 @@ def name_of(
     """The key of what ``prepare`` makes: the texts, the settings of the text road, and the program that reads them."""
     settings = {name: getattr(recipe, name) for name in ROAD}
     files = [Path(path).read_bytes() if path else b"" for path in (recipe.user_words, recipe.stop_words)]
-    encoder = ENCODERS.get(recipe.model or "")
+    encoder = ENCODERS.get(recipe.network or "")
     settings["sentences"] = recipe.sentence_length if encoder is not None and encoder.reads_sentences else 0
     if recipe.wide and classes <= linear.MOST_CLASSES:
         settings["wide"] = [recipe.views, min(recipe.ngram_max_size, linear.MOST_CELLS // classes)]

@@ -16,6 +16,7 @@ OPEN = (
     "batch_size",
     "branches",
     "epochs",
+    "learning_rate",
     "linear_documents",
     "max_size",
     "patience",
@@ -32,6 +33,9 @@ RATES = ("learning_rate", "table_rate", "clip_norm")
 SHARES = ("dev_fraction", "dropout", "embedding_dropout", "label_smoothing", "teacher_share", "token_dropout", "warmup")
 
 
+SMALL_MODEL = "bilstm"  # what "auto" is for all but large sets
+
+
 @dataclass(frozen=True)
 class Recipe:
     """Settings with their defaults. ``None`` and "auto" are decided from the data, and the decision is saved.
@@ -40,7 +44,7 @@ class Recipe:
     """
 
     # the network
-    model: str | None = "bilstm"
+    model: str | None = "auto"
     options: Mapping[str, Any] = field(default_factory=dict)
     embedding: str = "full"
     embedding_options: Mapping[str, Any] = field(default_factory=dict)
@@ -77,7 +81,7 @@ class Recipe:
     teacher_share: float = 0.7
     batch_size: int | None = None
     batch_tokens: int = 16_384
-    learning_rate: float = 1e-3
+    learning_rate: float | None = None
     table_rate: float = 2e-3
     weight_decay: float = 0.01
     schedule: str = "linear"
@@ -113,6 +117,16 @@ class Recipe:
             raise ValueError("a recipe without a model needs the wide branch")
 
     @property
+    def network(self) -> str | None:
+        """The network's name; while it is open, the one that options are those of."""
+        return SMALL_MODEL if self.model == "auto" else self.model
+
+    @property
+    def rate(self) -> float:
+        """The learning rate of dense weights; the usual one of Adam while it is open."""
+        return 1e-3 if self.learning_rate is None else self.learning_rate
+
+    @property
     def learns_codes(self) -> bool:
         """Whether the embedding is first trained in full and then shared out by learned codes."""
         return self.embedding == "shared" and self.embedding_options.get("assignment") == "learned"
@@ -131,6 +145,8 @@ class Recipe:
 
 
 def _check_rate(name: str, value: object) -> None:
+    if value is None and name in OPEN:
+        return
     least = "above 0" if name in RATES else "of at least 0"
     if not isinstance(value, int | float) or not 0 <= value < math.inf or (name in RATES and not value):
         raise ValueError(f"the setting {name} must be a finite number {least}, got {value!r}")
@@ -163,6 +179,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
         "max_length": 10,
         "steps": 10_000,
         "batch_size": 100,
+        "learning_rate": 1e-3,
         "schedule": "constant",
         "warmup": 0.0,
         "table_rate": 1e-3,

@@ -343,7 +343,8 @@ def widen(recipe: Recipe, processes: int) -> Recipe:
     """
     if processes == 1:
         return recipe
-    rates = {name: getattr(recipe, name) * math.sqrt(processes) for name in ("learning_rate", "table_rate")}
+    factor = math.sqrt(processes)
+    rates = {"learning_rate": recipe.rate * factor, "table_rate": recipe.table_rate * factor}
     return recipe.change(
         batch_size=(recipe.batch_size or BATCH_SIZE) * processes,
         batch_tokens=recipe.batch_tokens * processes,

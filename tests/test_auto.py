@@ -103,7 +103,8 @@ def test_nothing_is_left_open_and_a_decided_recipe_stays(name: str, texts: list[
 def test_what_was_asked_for_is_kept() -> None:
     asked = {"tokenizer": "chars", "streams": (), "views": (("chars", 2),), "epochs": 1, "batch_size": 7, "branches": 2}
     recipe, said = decided(THAI, pretrain_epochs=2, **asked)
-    assert recipe == Recipe(pretrain_epochs=2, **asked)  # type: ignore[arg-type]
+    decided_here = {"model": "bilstm", "learning_rate": 1e-3}
+    assert recipe == Recipe(pretrain_epochs=2, **decided_here, **asked)  # type: ignore[arg-type]
     assert said == []
 
 
@@ -192,3 +193,15 @@ def test_few_texts_get_several_networks(texts: list[str], networks: int) -> None
     assert networks_for(texts, Recipe()) == networks
     assert networks_for(texts, Recipe(branches=2)) == 2
     assert networks_for(texts, Recipe(model=None)) == 1
+
+
+def test_many_texts_get_the_faster_network_and_rate() -> None:
+    many, few = ["好的"] * 40_000, ["好的"] * 100
+    recipe, said = decided(many)
+    assert (recipe.model, recipe.learning_rate) == ("mingru", 3e-3)
+    assert "network: mingru, for 40,000 texts" in said
+    assert (decided(few)[0].model, decided(few)[0].learning_rate) == ("bilstm", 1e-3)
+    assert decided(many, model="bilstm")[0].learning_rate == 1e-3
+    assert decided(many, learning_rate=1e-4)[0].learning_rate == 1e-4
+    assert decided(many, options={"hidden_size": 8})[0].model == "bilstm"
+    assert decided(many, model=None)[0].model is None

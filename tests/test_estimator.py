@@ -198,7 +198,7 @@ def test_clone_of_a_fitted_one_is_not_fitted(fitted):
 
 
 def test_options_go_over_the_preset():
-    assert choose_recipe("bilstm", "fast", None, 5) == Recipe(**PRESETS["fast"], seed=5)
+    assert choose_recipe("bilstm", "fast", None, 5) == Recipe(**PRESETS["fast"], model="bilstm", seed=5)
     recipe = choose_recipe("lstm2", "fast", {"epochs": 9, "options": {"hidden_size": 2}}, 0)
     assert (recipe.model, recipe.epochs, recipe.options) == ("lstm2", 9, {"hidden_size": 2})
     recipe = choose_recipe("lstm2", "fast", {"patience": 9}, 0)

@@ -157,14 +157,14 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
     try:
         changes |= settings(arguments.set, vars(Recipe()), typing.get_type_hints(Recipe), "setting")
         recipe = preset(arguments.preset, **changes)
-        if recipe.model is not None:
-            known, hints = encoder_options(recipe.model), typing.get_type_hints(ENCODERS[recipe.model].__init__)
-            options = settings(arguments.option, known, hints, f"{recipe.model} option")
+        if recipe.network is not None:
+            known, hints = encoder_options(recipe.network), typing.get_type_hints(ENCODERS[recipe.network].__init__)
+            options = settings(arguments.option, known, hints, f"{recipe.network} option")
             recipe = recipe.change(options=dict(recipe.options) | options)
         check_names(recipe)
-        if recipe.model is not None:
+        if recipe.network is not None:
             embedding = ("embedding", "embedding_size", "embedding_options")
-            try_out(recipe.model, recipe.options, **{name: getattr(recipe, name) for name in embedding})
+            try_out(recipe.network, recipe.options, **{name: getattr(recipe, name) for name in embedding})
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return recipe
