@@ -246,7 +246,7 @@ def locked(folder: Path) -> Any:
     BlockingIOError where another process holds it, FileExistsError where something else has its name.
     """
     folder.parent.mkdir(parents=True, exist_ok=True)
-    if folder.exists() and not (folder.is_dir() and (not os.listdir(folder) or _is_ours(folder))):
+    if _is_foreign(folder):
         raise FileExistsError(f"{folder} is in the way of a checkpoint and was not written by fenlei: rename it")
     stream = _hold(folder)
     try:
@@ -259,15 +259,27 @@ def locked(folder: Path) -> Any:
         stream.close()
 
 
-def _is_ours(folder: Path) -> bool:
-    return any((folder / name).exists() for name in (ROOT, LOCK))
+def _is_foreign(folder: Path) -> bool:
+    """Whether there is something under that name that is no folder for checkpoints. It may go while we look."""
+    try:
+        there = os.listdir(folder)
+    except FileNotFoundError:
+        return False
+    except NotADirectoryError:
+        return True
+    return bool(there) and not {ROOT, LOCK} & set(there)
 
 
 def _hold(folder: Path) -> Any:
     """The lock's open file. The system lets go of it when the process ends, however it ends."""
     while True:
-        folder.mkdir(exist_ok=True)
-        stream = (folder / LOCK).open("a")
+        try:
+            folder.mkdir(exist_ok=True)
+            stream = (folder / LOCK).open("a")
+        except (FileNotFoundError, FileExistsError):  # the one before has just removed the folder
+            if folder.exists() and not folder.is_dir():
+                raise
+            continue
         try:
             _lock(stream.fileno())
             # The one before may have removed the file between our opening it and our lock.
