@@ -138,4 +138,5 @@ def networks_for(texts: Sequence[str], recipe: Recipe) -> int:
 
 def crosses(texts: Sequence[str], recipe: Recipe) -> bool:
     """Whether no document need be held out, as several networks judge each what they have not learned from."""
-    return bool(recipe.dev_fraction) and not recipe.teachers and networks_for(texts, recipe) > 1
+    several = bool(recipe.dev_fraction) and not recipe.teachers and networks_for(texts, recipe) > 1
+    return several and any(text != texts[0] for text in texts)

@@ -9,6 +9,7 @@ from fenlei.auto import (
     VIEWS_OF,
     batch_size_for,
     check_names,
+    crosses,
     decide,
     epochs_for,
     is_han,
@@ -205,3 +206,10 @@ def test_many_texts_get_the_faster_network_and_rate() -> None:
     assert decided(many, learning_rate=1e-4)[0].learning_rate == 1e-4
     assert decided(many, options={"hidden_size": 8})[0].model == "bilstm"
     assert decided(many, model=None)[0].model is None
+
+
+def test_texts_that_are_all_the_same_do_not_judge_each_other() -> None:
+    assert crosses(["好"] * 99 + ["坏"], Recipe())
+    assert not crosses(["好"] * 100, Recipe())
+    assert not crosses(["好"] * 99 + ["坏"], Recipe(dev_fraction=0))
+    assert not crosses(["好"] * 99 + ["坏"], Recipe(teachers=3))
