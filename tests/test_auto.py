@@ -197,10 +197,10 @@ def test_few_texts_get_several_networks(texts: list[str], networks: int) -> None
 
 
 def test_many_texts_get_the_faster_network_and_rate() -> None:
-    many, few = ["好的"] * 40_000, ["好的"] * 100
+    many, few = ["好的"] * 100_000, ["好的"] * 100
     recipe, said = decided(many)
     assert (recipe.model, recipe.learning_rate) == ("mingru", 3e-3)
-    assert "network: mingru, for 40,000 texts" in said
+    assert "network: mingru, for 100,000 texts" in said
     assert (decided(few)[0].model, decided(few)[0].learning_rate) == ("bilstm", 1e-3)
     assert decided(many, model="bilstm")[0].learning_rate == 1e-3
     assert decided(many, learning_rate=1e-4)[0].learning_rate == 1e-4

@@ -66,9 +66,9 @@ def test_a_step_by_hand():
     cell.W["g"].data.fill_(1.0)
     cell.b["g"].data.fill_(0.0)
     steps = cell.scan(torch.tensor([[[1.5], [-1.0]]], dtype=torch.float64))
-    first = 0.75 * 1.5
+    first = 0.75 * 2.0
     assert steps[0]["h"].item() == pytest.approx(first)
-    assert steps[1]["h"].item() == pytest.approx(0.25 * first - 0.75)
+    assert steps[1]["h"].item() == pytest.approx(0.25 * first + 0.75 / (1 + np.e))
 
 
 @compiled

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 
 from fenlei.layers.mask import reverse
-from fenlei.layers.mingru import MinimalGRU
+from fenlei.layers.mingru import MinimalGRU, candidate
 from fenlei.layers.recurrent import Recurrent
 
 State = Mapping[str, Tensor]  # all that one step computed, by letter, (B, H) each
@@ -154,9 +154,9 @@ class MinGRUCell(Cell):
 
     ::
 
-        z_t = sigmoid(W_z x_t + b_z)             update gate: how much of the state is renewed
-        g_t = W_g x_t + b_g                      candidate
-        h_t = (1 - z_t) * h_{t-1} + z_t * g_t    output
+        z_t = sigmoid(W_z x_t + b_z)              update gate: how much of the state is renewed
+        g_t = a + 1/2 if a >= 0 else sigmoid(a)   candidate, a = W_g x_t + b_g
+        h_t = (1 - z_t) * h_{t-1} + z_t * g_t     output
     """
 
     parts = ("z", "g")
@@ -169,7 +169,7 @@ class MinGRUCell(Cell):
     def step(self, x: Tensor, before: State) -> State:
         """One word: ``x (B, D)`` to the gate, the candidate and ``h``."""
         z = torch.sigmoid(x @ self.W["z"].T + self.b["z"])
-        g = x @ self.W["g"].T + self.b["g"]
+        g = candidate(x @ self.W["g"].T + self.b["g"])
         return {"z": z, "g": g, "h": (1 - z) * before["h"] + z * g}
 
     @classmethod

@@ -147,7 +147,7 @@ INLINE void put(const Array a, int64_t place, float x)
         ((float *)a.numbers)[place] = x;
 }
 
-/* The unit of fenlei.layers.mingru: u (B, T, ways, 2, H), the preimage of z, and g, to h (B, T, ways, H).
+/* The unit of fenlei.layers.mingru: u (B, T, ways, 2, H), the preimages of z and g, to h (B, T, ways, H).
  *
  * Way 0 reads each row from its first step to its last, way 1 from its last to its first; past a row's end h is zero.
  * state (H) is scratch. */
@@ -163,7 +163,8 @@ INLINE void forward(const Array u, const int64_t *lengths, int64_t B, int64_t T,
                 const int64_t t = way ? length - 1 - step : step, row = (b * T + t) * ways + way;
 #pragma GCC ivdep
                 for (int64_t d = 0; d < H; d++) {
-                    const float z = sigmoid(get(u, 2 * row * H + d)), g = get(u, (2 * row + 1) * H + d);
+                    const float z = sigmoid(get(u, 2 * row * H + d)), x = get(u, (2 * row + 1) * H + d);
+                    const float s = sigmoid(x), g = x >= 0 ? x + 0.5f : s;
                     state[d] += z * (g - state[d]);
                     put(h, row * H + d, state[d]);
                 }
@@ -189,10 +190,11 @@ INLINE void backward(const Array u, const Array h, const Array dh, const int64_t
                 const int64_t before = step ? (way ? row + ways : row - ways) : row;
 #pragma GCC ivdep
                 for (int64_t d = 0; d < H; d++) {
-                    const float z = sigmoid(get(u, 2 * row * H + d)), g = get(u, (2 * row + 1) * H + d);
+                    const float z = sigmoid(get(u, 2 * row * H + d)), x = get(u, (2 * row + 1) * H + d);
+                    const float s = sigmoid(x), g = x >= 0 ? x + 0.5f : s, slope = x >= 0 ? 1.0f : s * (1 - s);
                     const float total = get(dh, row * H + d) + carry[d];
                     put(du, 2 * row * H + d, total * (g - there * get(h, before * H + d)) * z * (1 - z));
-                    put(du, (2 * row + 1) * H + d, total * z);
+                    put(du, (2 * row + 1) * H + d, total * z * slope);
                     carry[d] = total * (1 - z);
                 }
             }

@@ -21,12 +21,11 @@ class MinimalGRU(nn.Module):
     ::
 
         z_t = sigmoid(W_z x_t + b_z)          how much of the state is renewed
-        g_t = W_g x_t + b_g                   candidate
+        g_t = g(W_g x_t + b_g)                candidate; g(a) = a + 1/2 where a >= 0, else sigmoid(a)
         h_t = (1 - z_t) * h_{t-1} + z_t * g_t
 
     Feng et al. 2024, "Were RNNs All We Needed?". A GRU without reset gate whose gates do not look at ``h_{t-1}``: so
-    they are computed for all steps at once, and what is left to the loop are two products and a sum a number. (Where
-    the paper computes the loop from logarithms it makes the candidate positive; a loop as such does not need that.)
+    they are computed for all steps at once, and what is left to the loop are two products and a sum a number.
 
     The second way reads each row from its own last token to its first. Outputs past a row's end are zero.
     """
@@ -61,17 +60,18 @@ class MinimalGRU(nn.Module):
         )
         products = graph.add("MatMul", x, graph.constant(weight.T))
         u = graph.add("Add", products, graph.constant(bias))
-        a, g = graph.split(u, 2)
+        a, b = graph.split(u, 2)
         column = graph.add("Unsqueeze", mask_nodes(graph, lengths, x), graph.constant(np.array([2])))
         inside = graph.add("Cast", column, to=1)
         z = graph.add("Mul", graph.add("Sigmoid", a), inside)
-        kept = graph.add("Sub", graph.constant(np.array(1, np.float32)), z)
-        written = graph.add("Mul", z, g)
+        one, above = graph.constant(np.array(1, np.float32)), graph.add("Relu", b)
+        g = graph.add("Add", above, graph.add("Sigmoid", graph.add("Sub", b, above)))  # Where is several times slower
+        kept, written = graph.add("Sub", one, z), graph.add("Mul", z, g)
         return graph.add("Mul", graph.mix(kept, written, self.hidden_size, len(self.ways)), inside)
 
 
 def scan(u: Tensor, lengths: Tensor) -> Tensor:
-    """The loop over time: ``u (B, T, ways, 2, H)``, ``z`` before its sigmoid and ``g``, to ``h (B, T, ways, H)``."""
+    """The loop over time: ``u (B, T, ways, 2, H)``, what ``z`` and ``g`` are made of, to ``h (B, T, ways, H)``."""
     if kernels.has(u):
         h: Tensor = _Compiled.apply(u.contiguous(), lengths.contiguous())  # type: ignore[no-untyped-call]
         return h
@@ -81,8 +81,8 @@ def scan(u: Tensor, lengths: Tensor) -> Tensor:
 def scan_in_torch(u: Tensor, lengths: Tensor) -> Tensor:
     """The same, a step at a time in torch."""
     inside = mask_of(lengths, u.shape[1])[:, :, None, None]
-    a, g = (u if u.dtype == torch.float64 else u.float()).unbind(3)
-    z = torch.sigmoid(a) * inside  # in padding z = 0: the state is still what it was, zero
+    a, b = (u if u.dtype == torch.float64 else u.float()).unbind(3)
+    z, g = torch.sigmoid(a) * inside, candidate(b)  # in padding z = 0: the state is still what it was, zero
     ways = []
     for way in range(u.shape[2]):
         h, steps = torch.zeros_like(z[:, 0, way]), []
@@ -91,6 +91,11 @@ def scan_in_torch(u: Tensor, lengths: Tensor) -> Tensor:
             steps.append(h)
         ways.append(torch.stack(steps[::-1] if way else steps, 1))
     return (torch.stack(ways, 2) * inside).to(u.dtype)
+
+
+def candidate(a: Tensor) -> Tensor:
+    """``a + 1/2`` where ``a >= 0``, ``sigmoid(a)`` elsewhere: smooth at 0 and never negative."""
+    return torch.where(a >= 0, a + 0.5, torch.sigmoid(a))
 
 
 class _Compiled(torch.autograd.Function):
