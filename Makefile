@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: demo test check slow bench bench-networks bench-tutorial bench-explain bench-check bench-decisions bench-serve bench-size bench-scaling bench-growth bench-speed bench-predict pictures screenshots clean
+.PHONY: bench-accuracy demo test check slow bench bench-networks bench-tutorial bench-explain bench-check bench-decisions bench-serve bench-size bench-scaling bench-growth bench-speed bench-predict pictures screenshots clean
 
 .venv/demo.done: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -51,6 +51,11 @@ bench-growth: .venv/dev.done
 bench: .venv/bench.done
 	$(BIN)/python benchmarks/accuracy.py --data $(DATA) --sets $(SETS)
 	$(BIN)/python benchmarks/deletion.py --data $(DATA)
+
+# Presets beside the peers on every set, and the default with one thing changed at a time. Hours; goes on where it was.
+bench-accuracy: .venv/bench.done
+	$(BIN)/python benchmarks/accuracy.py --data $(DATA) --presets default,best
+	$(BIN)/python benchmarks/accuracy.py --data $(DATA) --sets trec,sst2,chnsenticorp_unique,thucnews_titles@20000 --ablation
 
 # Calibration, unknown, several labels, on every set.
 bench-decisions: .venv/dev.done
