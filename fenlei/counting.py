@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import chain
 
 from fenlei import linear
 from fenlei.models import ENCODERS
@@ -19,8 +20,9 @@ def build_pipeline(
     classes: int,
     sample: Sequence[str] | None = None,
     processes: int | None = None,
+    unlabelled: Sequence[str] = (),
 ) -> Pipeline:
-    """The text road that ``recipe`` (every question answered) and the training texts make.
+    """The text road that ``recipe`` (every question answered) and the training texts make, ``unlabelled`` ones too.
 
     ``sample`` are the texts that the linear model is fitted on, where these are not all: an n-gram that stands in none
     of them would have no weight, so they alone are counted for it. ``processes`` are those of ``workers.spread``.
@@ -34,7 +36,7 @@ def build_pipeline(
     )
     views = (recipe.views or ()) if recipe.wide and classes <= linear.MOST_CLASSES else ()
     names = recipe.streams or ()
-    found = count(texts, Counting(tokenizer, names, views if sample is None else ()), processes)
+    found = count(chain(texts, unlabelled), Counting(tokenizer, names, views if sample is None else ()), processes)
     vocab = found.vocab(recipe.min_count, recipe.max_size)
     tables = {
         name: most_frequent(*found.streams.pop(name).total(), recipe.stream_min_count, recipe.stream_max_size)[0]
@@ -43,7 +45,7 @@ def build_pipeline(
     wide = None
     if views:
         if sample is not None:
-            found = count(sample, Counting(tokenizer, (), views, with_tokens=False), processes)
+            found = count(chain(sample, unlabelled), Counting(tokenizer, (), views, with_tokens=False), processes)
         size = min(recipe.ngram_max_size, linear.MOST_CELLS // classes)
         wide = found.ngrams.wide(recipe.ngram_min_count, size)
     encoder = ENCODERS.get(recipe.network or "")

@@ -18,7 +18,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted
 
 from fenlei.auto import crosses
-from fenlei.corpus import Document, Ledger, split_dev
+from fenlei.corpus import Document, Ledger, draw, split_dev
 from fenlei.decisions import Rule
 from fenlei.learn import Labelled, learn, take
 from fenlei.recipe import Recipe
@@ -72,12 +72,19 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         self.options = options
         self.random_state = random_state
 
-    def fit(self, X: Sequence[str], y: Sequence[Any], sample_weight: Sequence[float] | None = None) -> Self:
+    def fit(
+        self,
+        X: Sequence[str],
+        y: Sequence[Any],
+        sample_weight: Sequence[float] | None = None,
+        unlabelled: Sequence[str] | None = None,
+    ) -> Self:
         """Train on texts ``X (N,)`` with labels ``y (N,)``: strings, whole numbers or bools of at least two classes.
 
         Where a text can have several labels, ``y`` is a list of lists, tuples or sets of them, or 0 and 1 ``(N, C)``.
         ``sample_weight (N,)`` says how much each document counts; only the ratios matter, and a document of weight 0
-        counts as absent. Raises ValueError or TypeError for what cannot be trained on, before training starts.
+        counts as absent. ``unlabelled`` texts, at most 50,000 drawn by lot, are learned from too, but for those that
+        are held out. Raises ValueError or TypeError for what cannot be trained on, before training starts.
         """
         recipe = choose_recipe(self.model, self.preset, self.options, self.random_state)
         texts, targets = check_texts(X), read_targets(y)
@@ -89,7 +96,11 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         names = targets.names
         ledger = Ledger()
         train, dev = hold_out(Labelled(texts, targets.labels, weights), recipe, ledger)
-        bundle = learn(train, dev, recipe, log, json.loads(ledger.to_json()))
+        others = None
+        if unlabelled is not None:
+            held_out = [dev.texts] if dev is not None and dev is not train else []
+            others = draw(check_texts(unlabelled), train.texts, held_out, seed=recipe.seed)
+        bundle = learn(train, dev, recipe, log, json.loads(ledger.to_json()), unlabelled=others)
         self.bundle_, self.classes_, self._predictor = bundle, targets.classes, Predictor(bundle)
         self._form = targets.form
         self._columns = np.array([bundle.labels.index(name) for name in names])

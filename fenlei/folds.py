@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fenlei.pipeline import Encoded
 from fenlei.training import Examples
 
 Ints = npt.NDArray[np.int64]
@@ -39,6 +40,7 @@ class Data:
     crossed: bool = False
     numbers: Ints | None = None
     fitted: Examples | None = None  # what the linear model is fitted on, where that is not all of ``train``
+    unlabelled: Encoded | None = None
 
     @property
     def several(self) -> bool:

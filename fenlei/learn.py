@@ -16,13 +16,14 @@ import numpy as np
 import numpy.typing as npt
 
 import fenlei
-from fenlei import linear, preparing, ranks, training
+from fenlei import latent, linear, preparing, ranks, training
 from fenlei.auto import decide
 from fenlei.beside import Beside, Check
 from fenlei.branches import train_branches
 from fenlei.bundle import Bundle
 from fenlei.cache import Cache
 from fenlei.checkpoint import Checkpoint
+from fenlei.corpus import Unlabelled
 from fenlei.corpus.store import Column
 from fenlei.decisions import Decisions
 from fenlei.distilling import teach
@@ -79,6 +80,7 @@ def learn(
     ledger: dict[str, Any] | None = None,
     checkpoint: Checkpoint | None = None,
     store: Cache | None = None,
+    unlabelled: Unlabelled | None = None,
 ) -> Bundle:
     """Train a classifier as ``recipe`` says and return its bundle, not yet saved.
 
@@ -90,12 +92,18 @@ def learn(
     ``checkpoint`` is written meanwhile and, where it was told to resume, gone on from. Under torchrun this is for the
     leading process; the others ``help_learn``. With a ``store`` the same texts are counted and encoded only once, and
     their numbers need not fit in memory.
+
+    ``unlabelled`` texts, as ``corpus.draw`` draws them, are counted with the training texts, and the linear model
+    learns from them what stands beside what.
     """
     began = time.perf_counter()
     if dev is None and recipe.teachers:
         raise ValueError("teachers need held-out documents: give some, or set teachers=0")
-    dev, data, pipeline, recipe = prepare(train, dev, recipe, watch, store)
-    with training.deterministic(recipe), linear.unfinished_fits(), Beside(partial(fit_linear, data, pipeline)) as fit:
+    dev, data, pipeline, recipe = prepare(train, dev, recipe, watch, store, unlabelled)
+    if unlabelled is not None:
+        ledger = (ledger or {}) | {"unlabelled": unlabelled.counts}
+    fitting = partial(fit_linear, data, pipeline, recipe.seed)
+    with training.deterministic(recipe), linear.unfinished_fits(), Beside(fitting) as fit:
         fitted = cache(partial(wait_for, fit, recipe.model is not None, name_of_quality(data.dev.targets), watch))
         branches, histories = train_together(data, pipeline, recipe, watch, checkpoint or Checkpoint(), fitted)
         baseline = fitted()
@@ -115,16 +123,26 @@ def learn(
 
 
 def help_learn(
-    train: Labelled, dev: Labelled | None, recipe: Recipe, checkpoint: Checkpoint, store: Cache | None = None
+    train: Labelled,
+    dev: Labelled | None,
+    recipe: Recipe,
+    checkpoint: Checkpoint,
+    store: Cache | None = None,
+    unlabelled: Unlabelled | None = None,
 ) -> None:
     """Under torchrun: take a share of the leading process's work on the networks, which is in ``learn``."""
-    _, data, pipeline, recipe = prepare(train, dev, recipe, lambda _: None, store)
+    _, data, pipeline, recipe = prepare(train, dev, recipe, lambda _: None, store, unlabelled)
     with training.deterministic(recipe):
         train_together(data, pipeline, recipe, lambda _: None, checkpoint, lambda: None)
 
 
 def prepare(
-    train: Labelled, dev: Labelled | None, recipe: Recipe, watch: Watch, store: Cache | None = None
+    train: Labelled,
+    dev: Labelled | None,
+    recipe: Recipe,
+    watch: Watch,
+    store: Cache | None = None,
+    unlabelled: Unlabelled | None = None,
 ) -> tuple[Labelled, Data, Pipeline, Recipe]:
     """The held-out documents that count, all as numbers, the road there, and the recipe with nothing left open."""
     labels = classes_of(label for found in train.sets for label in found)
@@ -135,7 +153,10 @@ def prepare(
     recipe = decide(train.texts, recipe, lambda sentence: watch(Note(sentence)))
     recipe = afford(train.texts, recipe, len(labels), watch)
     held, sample = (None, None) if dev is None else (dev.texts, sample_for(train.texts, recipe))
-    prepared = preparing.prepare(train.texts, held, recipe, len(labels), sample, store)
+    others = unlabelled.texts if unlabelled is not None else []
+    if unlabelled is not None:
+        watch(Note(unlabelled.sentence))
+    prepared = preparing.prepare(train.texts, held, recipe, len(labels), sample, store, unlabelled=others)
     pipeline = prepared.pipeline
     if prepared.found:
         watch(Note("counted and encoded before: the numbers are in the cache"))
@@ -230,16 +251,18 @@ def encode(train: Labelled, dev: Labelled | None, labels: list[str], prepared: P
 
     tokens, networks = len(prepared.pipeline.vocab.tokens), recipe.branches or 1
     learned = examples(train, prepared.train)._replace(weights=balance(train, recipe).weights)
-    numbers = None
+    numbers, others = None, prepared.unlabelled
     if dev is None or recipe.teachers:
         count = recipe.teachers if dev is not None else networks
         numbers = fold_numbers(train.texts, train.sets, max(2, count), recipe.seed)
     if dev is not None and prepared.dev is not None:
         held, fitted = examples(dev, prepared.dev), sampled(learned, prepared)
-        return Data(labels, learned, held, held_out(learned, held, networks), tokens, numbers=numbers, fitted=fitted)
+        parts = held_out(learned, held, networks)
+        return Data(labels, learned, held, parts, tokens, numbers=numbers, fitted=fitted, unlabelled=others)
     assert numbers is not None
     held = learned._replace(weights=train.weights)
-    return Data(labels, learned, held, crossed(learned, held, numbers), tokens, crossed=True, numbers=numbers)
+    parts = crossed(learned, held, numbers)
+    return Data(labels, learned, held, parts, tokens, crossed=True, numbers=numbers, unlabelled=others)
 
 
 def sampled(learned: Examples, prepared: Prepared) -> Examples | None:
@@ -251,19 +274,26 @@ def sampled(learned: Examples, prepared: Prepared) -> Examples | None:
     return Examples(prepared.sampled, learned.targets[rows], weights)
 
 
-def fit_linear(data: Data, pipeline: Pipeline, check: Check) -> Linear | None:
+def fit_linear(data: Data, pipeline: Pipeline, seed: int, check: Check) -> Linear | None:
     """The baseline on the same parts, if the pipeline counts n-grams for one; ``check`` is called between its fits."""
     if pipeline.wide is None:
         return None
     train, dev = data.train, data.dev
     columns, classes = len(pipeline.wide), len(data.labels)
-    if data.numbers is not None:
-        parts = [np.flatnonzero(data.numbers == number) for number in np.unique(data.numbers)]
-        whole = (train.encoded, train.targets, parts, train.weights)
-        return linear.cross_fit(*whole, columns=columns, classes=classes, check=check)
-    train = data.fitted or train
-    sides = (train.encoded, train.targets, dev.encoded, dev.targets, train.weights, dev.weights)
-    return linear.fit(*sides, columns=columns, classes=classes, check=check)
+
+    def plain(change: Callable[[Encoded], Encoded], columns: int) -> Linear:
+        if data.numbers is not None:
+            parts = [np.flatnonzero(data.numbers == number) for number in np.unique(data.numbers)]
+            whole = (change(train.encoded), train.targets, parts, train.weights)
+            return linear.cross_fit(*whole, columns=columns, classes=classes, check=check)
+        some = data.fitted or train
+        sides = (change(some.encoded), some.targets, change(dev.encoded), dev.targets, some.weights, dev.weights)
+        return linear.fit(*sides, columns=columns, classes=classes, check=check)
+
+    if data.unlabelled is None:
+        return plain(lambda texts: texts, columns)
+    texts = [(data.fitted or train).encoded, data.unlabelled]
+    return latent.fit(plain, latent.directions(texts, columns, seed), check)
 
 
 def wait_for(fit: Beside[Linear | None], trained: bool, measure: str, watch: Watch) -> Linear | None:

@@ -42,7 +42,7 @@ LEAST = 1000  # texts for the linear model
 
 
 class Prepared(NamedTuple):
-    """The text road and both sides as numbers.
+    """The text road, both sides and texts without labels as numbers.
 
     ``train`` has the n-grams' columns only where the linear model is fitted on all of it; else ``sample`` are the
     places of the documents that it is fitted on, and ``sampled`` the columns of these alone.
@@ -53,6 +53,7 @@ class Prepared(NamedTuple):
     dev: Encoded | None
     sample: npt.NDArray[np.int64] | None = None
     sampled: Encoded | None = None
+    unlabelled: Encoded | None = None
     found: bool = False  # in the cache
 
 
@@ -64,6 +65,7 @@ def prepare(
     sample: npt.NDArray[np.int64] | None = None,
     cache: Cache | None = None,
     processes: int | None = None,
+    unlabelled: Sequence[str] = (),
 ) -> Prepared:
     """Count and encode as ``recipe``, every question answered, says; with a ``cache`` only once for the same texts.
 
@@ -72,19 +74,20 @@ def prepare(
     """
     if cache is not None and not (cache.keeps or is_large(train)):
         cache = None
-    name = name_of(train, dev, recipe, classes, sample) if cache is not None else ""
+    name = name_of(train, dev, recipe, classes, sample, unlabelled) if cache is not None else ""
     if cache is not None and (entry := cache.find(name)):
         return _load(entry, sample)._replace(found=True)
-    pipeline = build_pipeline(train, recipe, classes, None if sample is None else taken(train, sample), processes)
+    counted = None if sample is None else taken(train, sample)
+    pipeline = build_pipeline(train, recipe, classes, counted, processes, unlabelled)
     if cache is not None:
         draft = cache.draft(name)
         try:
-            return _file(pipeline, train, dev, sample, cache, draft, processes)
+            return _file(pipeline, train, dev, sample, cache, draft, processes, unlabelled)
         except OSError:  # the disk is full
             if is_large(train):
                 raise
             cache.discard(draft)
-    return _in_memory(pipeline, train, dev, sample, processes)
+    return _in_memory(pipeline, train, dev, sample, processes, unlabelled)
 
 
 def _in_memory(
@@ -93,12 +96,14 @@ def _in_memory(
     dev: Sequence[str] | None,
     sample: npt.NDArray[np.int64] | None,
     processes: int | None,
+    unlabelled: Sequence[str],
 ) -> Prepared:
     own = pipeline if sample is None else replace(pipeline, wide=None)
     sampled = None if sample is None else numbering.encode(pipeline, taken(train, sample), processes)
     learned = numbering.encode(own, train, processes)
     held = None if dev is None else numbering.encode(pipeline, dev, processes)
-    return Prepared(pipeline, learned, held, sample, sampled)
+    others = numbering.encode(pipeline, unlabelled, processes) if unlabelled else None
+    return Prepared(pipeline, learned, held, sample, sampled, others)
 
 
 def _file(
@@ -109,6 +114,7 @@ def _file(
     cache: Cache,
     draft: Draft,
     processes: int | None,
+    unlabelled: Sequence[str],
 ) -> Prepared:
     own = pipeline if sample is None else replace(pipeline, wide=None)
     numbering.file(own, train, draft, "train", processes)
@@ -116,6 +122,8 @@ def _file(
         numbering.file(pipeline, dev, draft, "dev", processes)
     if sample is not None:
         numbering.file(pipeline, taken(train, sample), draft, "sample", processes)
+    if unlabelled:
+        numbering.file(pipeline, unlabelled, draft, "unlabelled", processes)
     draft.notes["pipeline"] = pipeline.settings()
     draft.notes["vocab"] = pipeline.vocab.items()
     for name, table in pipeline.tables().items():
@@ -129,12 +137,17 @@ def _load(entry: Entry, sample: npt.NDArray[np.int64] | None) -> Prepared:
     tables = {name: entry.array(f"table.{name}") for name in entry.notes["tables"]}
     pipeline = Pipeline.restore(entry.notes["pipeline"], tables, vocab)
     sampled = None if sample is None else numbering.filed(entry, "sample")
-    held = numbering.filed(entry, "dev") if "dev" in entry.notes else None
-    return Prepared(pipeline, numbering.filed(entry, "train"), held, sample, sampled)
+    held, others = (numbering.filed(entry, side) if side in entry.notes else None for side in ("dev", "unlabelled"))
+    return Prepared(pipeline, numbering.filed(entry, "train"), held, sample, sampled, others)
 
 
 def name_of(
-    train: Sequence[str], dev: Sequence[str] | None, recipe: Recipe, classes: int, sample: npt.NDArray[np.int64] | None
+    train: Sequence[str],
+    dev: Sequence[str] | None,
+    recipe: Recipe,
+    classes: int,
+    sample: npt.NDArray[np.int64] | None,
+    unlabelled: Sequence[str] = (),
 ) -> str:
     """The key of what ``prepare`` makes: the texts, the settings of the text road, and the program that reads them."""
     settings = {name: getattr(recipe, name) for name in ROAD}
@@ -152,6 +165,7 @@ def name_of(
         settings,
         *files,
         chosen,
+        digests(unlabelled).tobytes() if unlabelled else b"",
         made_by,
     )
 

@@ -11,7 +11,7 @@ from fenlei.cli.output import say
 
 if TYPE_CHECKING:
     from fenlei.cache import Cache
-    from fenlei.corpus import Correction, Document, Ledger
+    from fenlei.corpus import Correction, Document, Ledger, Unlabelled
     from fenlei.recipe import Recipe
 
 MOST_DEV = 50_000_000  # bytes of text that are carved from a corpus in files at most
@@ -64,6 +64,29 @@ def divide(
     return sides
 
 
+def unlabelled(sides: Sides, ledger: Ledger, arguments: argparse.Namespace, recipe: Recipe) -> Unlabelled | None:
+    """The texts of ``--unlabelled`` that are not labelled and judge nothing; what was decided and skipped is said."""
+    from fenlei import corpus
+    from fenlei.corpus.store import texts_of
+
+    if not arguments.unlabelled:
+        return None
+    own = corpus.Ledger()
+    found = corpus.draw(
+        corpus.read_unlabelled(arguments.unlabelled, arguments.encoding, own),
+        texts_of(sides["train"]),
+        [texts_of(sides[name]) for name in ("dev", "test")],
+        most=arguments.most_unlabelled or corpus.MOST_UNLABELLED,
+        seed=recipe.seed,
+    )
+    for line in own.summary():
+        say(line)
+    ledger.entries += own.entries
+    for sentence in (*own.notes, found.sentence):
+        ledger.note(sentence)
+    return found
+
+
 def chooses(arguments: argparse.Namespace) -> bool:
     """Whether held-out documents have to choose how the bundle is made small: then some must be held out."""
     return getattr(arguments, "max_size", None) is not None or getattr(arguments, "int8", False)
@@ -72,10 +95,9 @@ def chooses(arguments: argparse.Namespace) -> bool:
 def crosses(train: Sequence[Document], recipe: Recipe) -> bool:
     """Whether no document needs to be held out, as each is judged by a network that did not learn from it."""
     from fenlei import auto
-    from fenlei.corpus.store import Store
+    from fenlei.corpus.store import texts_of
 
-    texts = train.texts if isinstance(train, Store) else [document.text for document in train]
-    return auto.crosses(texts, recipe)
+    return auto.crosses(texts_of(train), recipe)
 
 
 def corrections(path: str) -> list[Correction]:

@@ -25,7 +25,7 @@ from fenlei.cli.arguments import (
     require,
     whole,
 )
-from fenlei.cli.data import corrections, crosses, divide, kind_of, read_data
+from fenlei.cli.data import corrections, crosses, divide, kind_of, read_data, unlabelled
 from fenlei.cli.output import emit, say
 from fenlei.cli.shrink import add_small, smaller
 from fenlei.cli.test import dev_line, measure, scores_line
@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from fenlei.bundle import Bundle
     from fenlei.cache import Cache
     from fenlei.checkpoint import Checkpoint
-    from fenlei.corpus import Document, Ledger
+    from fenlei.corpus import Document, Ledger, Unlabelled
     from fenlei.learn import Labelled
     from fenlei.recipe import Recipe
 
@@ -45,6 +45,16 @@ def add(verbs: Any) -> None:
     add_data(verb)
     add_kind(verb)
     verb.add_argument("--dev", metavar="DATA", help=f"held-out data that decides, {DATA} (default: a tenth of DATA)")
+    verb.add_argument(
+        "--unlabelled",
+        nargs="+",
+        default=[],
+        metavar="FILE",
+        help="texts without labels to learn from too: plain text, one a line, or anything that DATA can be",
+    )
+    verb.add_argument(
+        "--most-unlabelled", type=whole, metavar="N", help="of these at most so many, drawn by lot (default 50,000)"
+    )
     verb.add_argument("--out", default="fenlei-model", metavar="BUNDLE", help="folder to write (default fenlei-model)")
     verb.add_argument("--corrections", type=corrections, metavar="FILE", help="suspects.csv of fenlei check, filled in")
     verb.add_argument("--tokenizer", metavar="NAME", help="chars, words, jieba, ... (default: by the texts' scripts)")
@@ -78,6 +88,7 @@ def run(arguments: argparse.Namespace) -> None:
         recipe = recipe.change(branches=recipe.branches or 1)
     check_device(recipe)
     bundles.check_target(arguments.out)
+    check_unlabelled(arguments)
     if ranks.rank_of() > 0:
         help_train(arguments, recipe)
         return
@@ -85,7 +96,10 @@ def run(arguments: argparse.Namespace) -> None:
         documents, ledger = read_data(arguments.data, arguments.encoding, arguments.labels, cache)
         sides = divide(documents, ledger, arguments, recipe, cache)
         several = kind_of(documents, arguments.labels) == "several"
-        bundle = train_on(sides["train"], sides["dev"], recipe, ledger, arguments.quiet, several, checkpoint, cache)
+        others = unlabelled(sides, ledger, arguments, recipe)
+        bundle = train_on(
+            sides["train"], sides["dev"], recipe, ledger, arguments.quiet, several, checkpoint, cache, others
+        )
         bundle, shrunk = within(bundle, sides["dev"] or sides["train"], arguments)
         if not arguments.no_report:
             add_report(bundle, Path(arguments.out).resolve().name)
@@ -109,6 +123,15 @@ def within(bundle: Bundle, dev: Sequence[Document], arguments: argparse.Namespac
         return smaller(bundle, dev, arguments, say)
     except ValueError as error:
         raise ValueError(f"{error}; the whole bundle was saved to {bundle.save(arguments.out)}") from error
+
+
+def check_unlabelled(arguments: argparse.Namespace) -> None:
+    """FileNotFoundError where a file of texts is not there; ArgumentTypeError for a number of texts of no files."""
+    for path in arguments.unlabelled:
+        if not Path(path).exists():
+            raise FileNotFoundError(f"no such file or folder: {path}")
+    if arguments.most_unlabelled is not None and not arguments.unlabelled:
+        raise argparse.ArgumentTypeError("--most-unlabelled says how many texts of --unlabelled FILE: give that too")
 
 
 def check_device(recipe: Recipe) -> None:
@@ -156,12 +179,13 @@ def help_train(arguments: argparse.Namespace, recipe: Recipe) -> None:
             cache = stack.enter_context(opened(arguments.no_cache))
             documents, ledger = read_data(arguments.data, arguments.encoding, arguments.labels, cache)
             sides = divide(documents, ledger, arguments, recipe, cache)
+            others = unlabelled(sides, ledger, arguments, recipe)
         several = kind_of(documents, arguments.labels) == "several"
         train = labelled(sides["train"], several)
         crossed = not sides["dev"] and crosses(sides["train"], recipe)
         dev = None if crossed else labelled(sides["dev"] or sides["train"], several)
         checkpoint = Checkpoint(folder_of(arguments.out), arguments.checkpoint_minutes, count_of())
-        help_learn(train, dev, recipe, checkpoint, cache)
+        help_learn(train, dev, recipe, checkpoint, cache, others)
 
 
 @contextlib.contextmanager
@@ -188,6 +212,7 @@ def train_on(
     several: bool = False,
     checkpoint: Checkpoint | None = None,
     cache: Cache | None = None,
+    others: Unlabelled | None = None,
 ) -> Bundle:
     """A trained bundle, not yet saved; progress goes to standard error."""
     from fenlei.learn import learn
@@ -207,7 +232,7 @@ def train_on(
             found = json.loads(ledger.to_json())
             learned = labelled(train, several)
             judged = None if crossed else labelled(dev or train, several)
-            return learn(learned, judged, recipe, progress.show, found, checkpoint, cache)
+            return learn(learned, judged, recipe, progress.show, found, checkpoint, cache, others)
     except KeyboardInterrupt:
         left = checkpoint.describe() if checkpoint is not None else None
         kept = (

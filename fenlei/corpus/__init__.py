@@ -26,6 +26,8 @@ from fenlei.corpus.ledger import (
     Ledger,
 )
 from fenlei.corpus.reading import read, read_lines
+from fenlei.corpus.unlabelled import MOST as MOST_UNLABELLED
+from fenlei.corpus.unlabelled import Unlabelled, draw, read_unlabelled
 
 __all__ = [
     "CONFLICT",
@@ -36,6 +38,7 @@ __all__ = [
     "LEAK",
     "LEFT_OUT",
     "MISSING_CELLS",
+    "MOST_UNLABELLED",
     "NOT_TEXT",
     "NO_LABEL",
     "RAGGED",
@@ -51,11 +54,14 @@ __all__ = [
     "Entry",
     "Ledger",
     "Suspicion",
+    "Unlabelled",
     "correct",
     "deduplicate",
+    "draw",
     "read",
     "read_corrections",
     "read_lines",
+    "read_unlabelled",
     "split_dev",
     "write_suspects",
 ]

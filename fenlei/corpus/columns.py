@@ -71,21 +71,24 @@ def choose(sample: Sequence[Sequence[str]], name: str, form: str, header: bool =
     return Columns(text, label, width, header, _sentence(f"{name}: {form}", names, text, label))
 
 
-def choose_text(sample: Sequence[Sequence[str]], name: str, header: bool = False) -> tuple[int, bool]:
-    """The column of the texts in a table without labels, and whether its first row names the columns.
+def choose_text(sample: Sequence[Sequence[str]], name: str, header: bool = False) -> Columns:
+    """The same where labels do not matter: the column of the texts alone, ``label`` is -1.
 
     Raises ValueError when no column can be the text.
     """
     first = [cell.strip() for cell in sample[0]]
     header = header or _named(first, TEXT_NAMES) is not None
+    width = len(first) if header else Counter(len(row) for row in sample).most_common(1)[0][0]
     text = _named(first, TEXT_NAMES) if header else None
     if text is None:
-        columns = [_describe(cells) for cells in zip(*sample[header:], strict=True)]
+        rows = [row for row in sample[header:] if len(row) == width]
+        columns = [_describe(cells) for cells in zip(*rows, strict=True)]
         text = _text_by_content(columns, _named(first, LABEL_NAMES) if header else None)
     if text is None:
         shown = ", ".join(map(repr, first)) if header else f"{len(first)} without names"
         raise ValueError(f"{name} has no text column (columns: {shown}); name it `text` in a first line")
-    return text, header
+    which = repr(first[text]) if header else f"column {text + 1}"
+    return Columns(text, -1, width, header, f"{name}: text from {which}.")
 
 
 def _sentence(start: str, names: Sequence[str], text: int, label: int) -> str:

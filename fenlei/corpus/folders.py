@@ -40,10 +40,13 @@ class Part(NamedTuple):
 
 
 class Folder:
-    """The plan for reading a folder; `parts` lists its files, the training ones first."""
+    """The plan for reading a folder; `parts` lists its files, the training ones first.
 
-    def __init__(self, root: Path, is_labelled: IsLabelled, ledger: Ledger) -> None:
-        self.root, self.is_labelled, self.ledger = root, is_labelled, ledger
+    Numbered documents that lie in no class folder are refused where `labels` are wanted, and else taken as they are.
+    """
+
+    def __init__(self, root: Path, is_labelled: IsLabelled, ledger: Ledger, labels: bool = True) -> None:
+        self.root, self.is_labelled, self.ledger, self.labels = root, is_labelled, ledger, labels
         self.parts: list[Part] = []
         self.class_names: Path | None = None
         self._top(root, "")
@@ -130,6 +133,9 @@ class Folder:
     def _file_per_class(self, files: Sequence[Path], split: str) -> None:
         able = [path for path in files if path.suffix.lower() in LINE_SUFFIXES and not self._packed(path)]
         if len(able) > 1 and all(path.stem.isdigit() for path in able):
+            if not self.labels:
+                self.parts += [Part(path, self._name(path), "document", "", split) for path in able]
+                return
             raise ValueError(f"{self.root} holds numbered documents without labels; sort them into a folder per class")
         for path in files:
             if path not in able:

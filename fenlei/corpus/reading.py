@@ -7,6 +7,7 @@ import io
 import os
 import sys
 from collections.abc import Iterator, Sequence
+from functools import partial
 from itertools import chain
 from os import PathLike
 from pathlib import Path
@@ -168,17 +169,18 @@ def _name_files(path: Path) -> list[Path]:
 
 def _read_folder(root: Path, encoding: str | None, ledger: Ledger) -> tuple[Iterator[Document], Path | None]:
     """The documents, and the file in it that names the classes, if there is one."""
-
-    def labelled(path: Path) -> bool:
-        try:
-            return is_labelled(path, file_codecs([path], encoding, Ledger())[path])
-        except ValueError:  # no text at all
-            return False
-
-    folder = Folder(root, labelled, ledger)
+    folder = Folder(root, partial(holds_labels, encoding=encoding), ledger)
     by_line = [part for part in folder.parts if part.kind != "document"]
     whole = [part for part in folder.parts if part.kind == "document"]
     return chain(_read_by_line(by_line, encoding, ledger), _read_whole(whole, encoding, ledger)), folder.class_names
+
+
+def holds_labels(path: Path, encoding: str | None) -> bool:
+    """Whether a file is one of labelled lines; what is no text at all is not."""
+    try:
+        return is_labelled(path, file_codecs([path], encoding, Ledger())[path])
+    except ValueError:
+        return False
 
 
 def _read_by_line(parts: Sequence[Part], encoding: str | None, ledger: Ledger) -> Iterator[Document]:

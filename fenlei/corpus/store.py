@@ -319,4 +319,9 @@ def common(train: Sequence[Document], other: Sequence[Document]) -> list[tuple[D
 
 def document_digests(documents: Sequence[Document]) -> Array:
     """``digests`` of the documents' texts."""
-    return documents.texts.digests if isinstance(documents, Store) else digests([each.text for each in documents])
+    return digests(texts_of(documents))
+
+
+def texts_of(documents: Sequence[Document]) -> Sequence[str]:
+    """The texts alone."""
+    return documents.texts if isinstance(documents, Store) else [document.text for document in documents]

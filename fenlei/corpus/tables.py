@@ -7,7 +7,7 @@ import json
 import math
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -71,13 +71,56 @@ class Table:
                 yield from self.one_text_a_line("")
 
     def texts(self) -> Iterator[str]:
-        """The texts of a binary table without labels, one a row, empty ones too."""
-        rows = self._grid() if self._is_sheet() else _as_rows(parquet.records(self.path))
+        """The texts alone, labels not looked at, one a row, empty ones too; a line each where the file is no table."""
+        if is_binary(self.path):
+            rows = self._grid() if self._is_sheet() else _as_rows(parquet.records(self.path))
+            yield from self._column(rows, " ", not self._is_sheet())
+            return
+        with self.path.open("rb") as file:
+            head, lines = _peek(text_lines(file, self.codec, self.fault))
+            first, suffix = _first(head), self.path.suffix.lower()
+            if first.startswith(PREFIX):
+                yield from (_unprefixed(line)[1].rstrip("\r\n") for _, line in lines)
+            elif suffix in JSON_SUFFIXES or _is_object(first):
+                yield from self._strings(self._objects(lines))
+            elif first and (suffix in SUFFIXES or is_labelled(self.path, self.codec)):
+                delimiter = _delimiter(suffix, head)
+                yield from self._column(self._cells(lines, delimiter), delimiter)
+            else:
+                yield from (line.rstrip("\r\n") for _, line in lines)
+
+    def _column(self, rows: Iterator[Row], delimiter: str, header: bool = False) -> Iterator[str]:
+        """The cells of the column of texts; where there is none, a ValueError."""
         head, rows = _peek(rows)
         if not head:
             return
-        text, header = columns.choose_text([cells for _, cells in head], self.source, not self._is_sheet())
-        yield from (cells[text] for _, cells in islice(rows, int(header), None))
+        sample = [cells for _, cells in head if any(cells)] or [cells for _, cells in head]
+        chosen = columns.choose_text(sample, self.source, header)
+        self.ledger.note(chosen.sentence)
+        header = chosen.header
+        for number, cells in rows:
+            if not any(cells):
+                yield ""
+            elif header:
+                header = False
+            elif len(cells) == chosen.width or self._fit(number, cells, chosen, delimiter):
+                yield cells[chosen.text]
+
+    def _strings(self, records: Iterator[tuple[int, dict[str, Any]]]) -> Iterator[str]:
+        """The strings under the key that holds the texts."""
+        sample, records = _peek(records)
+        if not sample:
+            return
+        keys = list(dict.fromkeys(key for _, row in sample for key in row))
+        cells = [[_cell(row.get(key)) for key in keys] for _, row in sample]
+        chosen = columns.choose_text([keys, *cells], self.source, header=True)
+        self.ledger.note(chosen.sentence)
+        for number, row in records:
+            text = row.get(keys[chosen.text])
+            if text is None or isinstance(text, str):
+                yield text or ""
+            else:
+                self.fault(UNPARSABLE, number, f"{keys[chosen.text]!r} is a {type(text).__name__}, expected a string")
 
     def _is_sheet(self) -> bool:
         return self.path.suffix.lower() == ".xlsx"
@@ -108,18 +151,17 @@ class Table:
 
     def _fasttext(self, lines: Iterable[Line]) -> Iterator[Document]:
         for number, line in lines:
-            labels, rest = [], line
-            while rest.lstrip().startswith(PREFIX):
-                label, rest = [*rest.split(None, 1), ""][:2]
-                labels.append(label.removeprefix(PREFIX))
+            labels, rest = _unprefixed(line)
             if labels or not rest.strip():
                 yield from self._document(number, rest.rstrip("\r\n"), *labels)
             else:
                 self.fault(NO_LABEL, number, f"no {PREFIX} at the start")
 
     def _delimited(self, lines: Iterable[Line], delimiter: str) -> Iterator[Document]:
-        rows = unquoted_rows(lines, delimiter) if delimiter in UNQUOTED else quoted_rows(lines, delimiter, self.fault)
-        yield from self._rows(rows, DELIMITERS[delimiter], delimiter)
+        yield from self._rows(self._cells(lines, delimiter), DELIMITERS[delimiter], delimiter)
+
+    def _cells(self, lines: Iterable[Line], delimiter: str) -> Iterator[Row]:
+        return unquoted_rows(lines, delimiter) if delimiter in UNQUOTED else quoted_rows(lines, delimiter, self.fault)
 
     def _rows(self, rows: Iterator[Row], form: str, delimiter: str) -> Iterator[Document]:
         head, rows = _peek(rows)
@@ -201,6 +243,15 @@ class Table:
             self.fault(UNPARSABLE, number, f"{label_key!r} is an object, expected a string")
         else:
             yield from self._document(number, text or "", _cell(label))
+
+
+def _unprefixed(line: str) -> tuple[list[str], str]:
+    """The labels at the start of a fastText line, and the rest."""
+    labels, rest = [], line
+    while rest.lstrip().startswith(PREFIX):
+        label, rest = [*rest.split(None, 1), ""][:2]
+        labels.append(label.removeprefix(PREFIX))
+    return labels, rest
 
 
 def _cell(value: object) -> str:
