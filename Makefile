@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: bench-accuracy demo test check slow bench bench-networks bench-tutorial bench-explain bench-check bench-decisions bench-serve bench-size bench-scaling bench-growth bench-speed bench-predict pictures screenshots clean
+.PHONY: bench-accuracy demo test check slow bench bench-networks bench-tutorial bench-explain bench-check bench-decisions bench-serve bench-size bench-scaling bench-growth bench-speed bench-predict bench-unlabelled pictures screenshots clean
 
 .venv/demo.done: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -83,6 +83,10 @@ bench-scaling: .venv/dev.done
 # Texts a second beside fastText, one text, loading, the first answer; quickest on an idle machine.
 bench-predict: .venv/bench.done
 	OMP_NUM_THREADS=1 $(BIN)/python benchmarks/predicting.py --data $(DATA)
+
+# What texts without labels give.
+bench-unlabelled: .venv/dev.done
+	$(BIN)/python benchmarks/unlabelled.py --data $(DATA)
 
 # How small a bundle can be made, and what that costs.
 bench-size: .venv/dev.done

@@ -18,7 +18,8 @@ from fenlei.pipeline import WIDE, Encoded, Ragged
 Floats = npt.NDArray[np.float32]
 
 SIZE = 100  # directions; 200 were no better on titles with 200 to 5,000 labels, and take twice the time
-STRENGTHS = (3.0, 10.0, 0.0)  # ties go to the first; 0 is the plain machine
+SHARE = 0.5  # of a direction's singular value that scales it; 0.6608 on 200 titles, 0.6546 without and 0.6578 with all
+STRENGTHS = (3.0, 1.0, 0.0)  # ties go to the first; 0 is the plain machine
 MOST_NGRAMS = 250_000  # that have a direction: what is rarer stands beside too little, and memory is 1 kB each
 POWER = 2  # iterations of the randomized decomposition: more changed no accuracy
 
@@ -26,10 +27,11 @@ Fit = Callable[[Callable[[Encoded], Encoded], int], Linear]
 
 
 def directions(parts: list[Encoded], columns: int, seed: int) -> Floats:
-    """The first right singular vectors of all texts' n-gram weights, ``(columns, k)``.
+    """``A = V S^1/2``, scaled: the first singular vectors of all texts' n-gram weights ``X = U S V'``, ``(columns, k)``.
 
     Latent semantic analysis (Deerwester et al. 1990) by random projections (Halko, Martinsson and Tropp 2011): n-grams
-    that stand in the same texts, or beside the same others, point the same way.
+    that stand in the same texts, or beside the same others, point the same way, and a direction counts by how much of
+    the texts it explains. The scale makes ``X A`` as long as ``X``.
     """
     x = scipy.sparse.vstack([matrix(part, columns) for part in parts]).tocsr().astype(np.float32)
     commonest = np.argsort(-np.bincount(x.indices, minlength=columns), kind="stable")[:MOST_NGRAMS]
@@ -37,8 +39,11 @@ def directions(parts: list[Encoded], columns: int, seed: int) -> Floats:
     size = min(SIZE, min(x.shape) - 1)
     if size < 1:
         return np.zeros((columns, 0), np.float32)
+    _, values, vectors = randomized_svd(x, size, n_iter=POWER, random_state=seed)
+    scale = values**SHARE
+    length = np.sqrt(np.sum((values * scale) ** 2))
     along = np.zeros((columns, size), np.float32)
-    along[np.sort(commonest)] = randomized_svd(x, size, n_iter=POWER, random_state=seed)[2].T
+    along[np.sort(commonest)] = vectors.T * (scale * (np.linalg.norm(x.data) / max(float(length), 1e-9)))
     return along
 
 

@@ -313,6 +313,30 @@ def test_few_texts_without_dev_are_judged_by_networks_that_did_not_learn_from_th
     assert json.loads(run("test", tmp_path / "B", data / "dev.tsv", "--json").out)["accuracy"] >= 0.9
 
 
+def test_texts_without_labels_are_learned_from_but_for_those_that_judge(
+    run: Run, tmp_path: Path, data: Path, chinese: tuple[Labelled, Labelled]
+) -> None:
+    train, dev = chinese
+    new = [f"球队在新的{word}比赛里赢了" for word in ("第一场", "第二场", "第三场", "第四场", "第五场", "第六场")]
+    texts = [*new, new[0], "", train.texts[0], *dev.texts]
+    (tmp_path / "texts.txt").write_text("\n".join(texts) + "\n", encoding="gb18030")
+    call = ("train", data / "train.tsv", "--dev", data / "dev.tsv", "--out", tmp_path / "B", "--json", *LINEAR)
+    result = run(*call, "--unlabelled", tmp_path / "texts.txt")
+    assert result.status == 0
+    counts = {"read": 39, "empty": 1, "labelled": 1, "held_out": 30, "copies": 1, "used": 6}
+    assert json.loads(result.out)["unlabelled"] == counts
+    assert json.loads((tmp_path / "B" / "ledger.json").read_text(encoding="utf-8"))["unlabelled"] == counts
+    assert "unlabelled: 6 of 39 texts are used; left out: 1 copies, 1 labelled ones too, 30 in dev or" in result.err
+    assert re.search(r"unlabelled +.*read 39, used 6", run("info", tmp_path / "B").out)
+    assert "第" in (tmp_path / "B" / "vocab.tsv").read_text(encoding="utf-8")
+    fewer = run(*call, "--unlabelled", tmp_path / "texts.txt", "--most-unlabelled", 2)
+    assert json.loads(fewer.out)["unlabelled"]["used"] == 2
+    without = run(*call)
+    assert "unlabelled" not in json.loads(without.out)
+    assert "unlabelled" not in (tmp_path / "B" / "ledger.json").read_text(encoding="utf-8")
+    assert "第" not in (tmp_path / "B" / "vocab.tsv").read_text(encoding="utf-8")
+
+
 def test_settings_and_options_reach_the_recipe(run: Run, tmp_path: Path, data: Path) -> None:
     result = run(
         "train", data / "train.tsv", "--out", tmp_path / "B", *SMALL, "--model", "lstm2", "--min-count", "3",
@@ -703,6 +727,8 @@ def asked(*arguments: str) -> Callable[[Path, Path], Sequence[object]]:
         (asked("--model", "textcnn", "--option", "widths=[0]"), 2, "width of at least 1, got 256 and 0"),
         (asked("--set", "embedding=shared", "--set", 'embedding_options={"ratio": "x"}'), 2, "at most 1, got 'x'"),
         (asked("--set", "learning_rate=-1"), 2, "learning_rate must be a finite number above 0, got -1"),
+        (asked("--unlabelled", "/no/where"), 2, "no such file or folder: /no/where"),
+        (asked("--most-unlabelled", "5"), 2, "--most-unlabelled says how many texts of --unlabelled FILE: give that"),
         (asked("--option", "hidden_size=1.5"), 2, "the bilstm option 'hidden_size' cannot be 1.5"),
     ],
 )
@@ -848,6 +874,25 @@ def test_a_training_is_resumed_replaced_and_held(
 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is one")
+def test_a_training_with_texts_without_labels_is_resumed_with_the_same(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: Path
+) -> None:
+    (tmp_path / "texts.txt").write_text("龘龘新的词语\n龘龘又来了\n龘龘三次\n", encoding="utf-8")
+    call = ["train", data / "train.tsv", "--out", tmp_path / "B", *SMALL]
+    flag = ["--unlabelled", tmp_path / "texts.txt"]
+    assert run(*call, *flag).status == 0
+    expected = {name: (tmp_path / "B" / name).read_bytes() for name in ("model.safetensors", "pipeline.safetensors")}
+    with monkeypatch.context() as patch:
+        stop_at(patch, Step, 3)
+        assert run(*call, *flag, "--checkpoint-minutes", "0.0000001").status == 1
+    other = run(*call, "--resume")
+    assert other.status == 2
+    assert "B.checkpoint cannot be resumed: " in other.err
+    assert run(*call, *flag, "--resume").status == 0
+    for name, content in expected.items():
+        assert (tmp_path / "B" / name).read_bytes() == content
+
+
 def test_cuda_that_is_not_there_is_a_wrong_call(run: Run, tmp_path: Path, data: Path) -> None:
     result = run("train", data / "train.tsv", "--out", tmp_path / "B", "--device", "cuda")
     assert result.status == 2

@@ -836,3 +836,18 @@ except ModuleNotFoundError as error:
     print(json.dumps(error.name))
 """
     assert run(code) == "onnxruntime"
+
+
+def test_texts_without_labels_are_learned_from_and_held_out_ones_are_not():
+    texts = ["球队赢了比赛", "教练说冠军很难", "股票今天上涨", "银行的利率不变"] * 5
+    labels = ["体育", "体育", "财经", "财经"] * 5
+    classifier = TextClassifier(model=None, options={"min_count": 1})
+    others = [*texts[:2], "龘的比赛", "龘的股票", ""]
+    found = classifier.fit(texts, labels, unlabelled=others).bundle_
+    assert found.ledger["unlabelled"] == {"read": 5, "empty": 1, "held_out": 0, "labelled": 2, "used": 2}
+    assert "龘" in dict(found.vocab)
+    found = classifier.fit(texts, labels).bundle_
+    assert "unlabelled" not in found.ledger
+    assert "龘" not in dict(found.vocab)
+    with pytest.raises(TypeError, match="expected a sequence of texts"):
+        classifier.fit(texts, labels, unlabelled=3)

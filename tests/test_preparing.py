@@ -90,6 +90,24 @@ def test_the_numbers_are_the_same_however_they_are_made(
             assert len(list(tmp_path.iterdir())) == 1
 
 
+@pytest.mark.parametrize("sampled", [False, True])
+def test_texts_without_labels_are_counted_and_encoded_beside(chinese: Sets, tmp_path: Path, sampled: bool) -> None:
+    train, dev = (list(side.texts) for side in chinese)
+    recipe, others = open_recipe(train), ["龘龘新的词语", "", *HOSTILE]
+    sample = np.arange(0, len(train), 3) if sampled else None
+    expected = prepare(train, dev, recipe, 3, sample, unlabelled=others)
+    assert "龘" in expected.pipeline.vocab.tokens
+    assert "龘" not in prepare(train, dev, recipe, 3, sample).pipeline.vocab.tokens
+    assert len(expected.train) == len(train)
+    assert_equal(expected.unlabelled, expected.pipeline.encode(others))
+    with Cache(tmp_path) as cache:
+        for found in (False, True):
+            again = prepare(train, dev, recipe, 3, sample, cache, unlabelled=others)
+            assert again.found == found
+            assert_same(expected, again)
+            assert_equal(expected.unlabelled, again.unlabelled)
+
+
 def test_files_hold_the_smallest_type_that_fits(chinese: Sets, tmp_path: Path) -> None:
     with Cache(tmp_path) as cache:
         found = prepare(*(side.texts for side in chinese), open_recipe(chinese[0].texts), 3, None, cache)
@@ -112,6 +130,8 @@ def test_other_texts_or_settings_are_prepared_again(chinese: Sets, tmp_path: Pat
         preparing.name_of(train[::-1], dev, recipe, 3, None),
         preparing.name_of(train, dev[1:], recipe, 3, None),
         preparing.name_of(train, dev, recipe, 3, np.arange(4)),
+        preparing.name_of(train, dev, recipe, 3, None, train),
+        preparing.name_of(train, dev, recipe, 3, None, train[1:]),
         preparing.name_of(train, dev, recipe.change(stop_words=str(words)), 3, None),
         preparing.name_of(train, dev, recipe.change(model="han"), 3, None),
         preparing.name_of(train, dev, recipe.change(wide=False), 3, None),

@@ -372,6 +372,15 @@ def test_a_verdict_without_an_interval_says_so_and_none_is_given_alone(bundle: B
     assert "87.7%" not in found
 
 
+def test_texts_without_labels_are_told(bundle: Bundle) -> None:
+    assert "texts without labels" not in render(bundle, "name")
+    more = copy.copy(bundle)
+    more.ledger = {**bundle.ledger, "unlabelled": {"used": 1234}}
+    told = render(more, "name")
+    assert "1,234 texts without labels were learned from too." in told
+    assert "另有 1,234 条没有标签的文本参与了学习。" in told
+
+
 def test_classes_have_their_rows_and_of_many_the_weakest_come_first(bundle: Bundle) -> None:
     made = one(bundle)
     found = rows(section(drawn(made), "classes"))[1:]

@@ -56,6 +56,7 @@ def facts_of(bundle: Bundle) -> dict[str, Any]:
         "epochs": [len(history) for history in scores.get("epochs", ())],
         "seconds": scores.get("seconds"),
         "ledger": bundle.ledger.get("counts", {}),
+        "unlabelled": bundle.ledger.get("unlabelled"),
         "recipe": bundle.recipe,
         "versions": bundle.versions,
         "digest": bundle.digest(),
@@ -81,6 +82,8 @@ def lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
         yield "trained", f"{trained(facts['epochs'])}{facts['seconds']} s"
     if facts["ledger"]:
         yield "inputs", listed(facts["ledger"])
+    if facts["unlabelled"]:
+        yield "unlabelled", listed(facts["unlabelled"])
     yield "recipe", listed(changed(facts["recipe"])) or "the defaults"
     yield "made with", ", ".join(f"{name} {version}" for name, version in facts["versions"].items())
     yield "digest", facts["digest"]

@@ -107,6 +107,8 @@ def run(arguments: argparse.Namespace) -> None:
         checkpoint.remove()
     say(f"dev: {dev_line(bundle.scores, recipe.model)}")
     result: dict[str, Any] = {"bundle": str(folder), "scores": bundle.scores, "ledger": ledger.counts} | shrunk
+    if others is not None:
+        result["unlabelled"] = others.counts
     if sides["test"]:
         result["test"] = measure(bundle, sides["test"])
         say(f"test: {scores_line(result['test'])}")

@@ -77,7 +77,7 @@ def choose_text(sample: Sequence[Sequence[str]], name: str, header: bool = False
     Raises ValueError when no column can be the text.
     """
     first = [cell.strip() for cell in sample[0]]
-    header = header or _named(first, TEXT_NAMES) is not None
+    header = header or any(_named(first, names) is not None for names in (TEXT_NAMES, LABEL_NAMES))
     width = len(first) if header else Counter(len(row) for row in sample).most_common(1)[0][0]
     text = _named(first, TEXT_NAMES) if header else None
     if text is None:

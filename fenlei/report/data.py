@@ -21,7 +21,9 @@ def _counts(found: Material) -> Html:
     train, dev, classes = found.count("train"), found.count("dev"), len(found.bundle.labels)
     if train is None:
         return tag("p", both("data_unknown", classes=classes, dev=dev or 0))
-    return tag("p", both("data_counts", train=train, dev=dev or 0, classes=classes))
+    unlabelled = part(found.bundle.ledger, "unlabelled").get("used")
+    others = Html(" ") + both("data_unlabelled", n=unlabelled) if unlabelled else Html()
+    return tag("p", both("data_counts", train=train, dev=dev or 0, classes=classes), others)
 
 
 def _classes(found: Material) -> Html:

@@ -74,6 +74,10 @@ WORDS: dict[str, tuple[str, str]] = {
         "{train} texts to learn from, {dev} held out to decide and to measure, {classes} labels.",
         "训练文本 {train} 条，留出的验证文本 {dev} 条（用于选择和评分），标签 {classes} 个。",
     ),
+    "data_unlabelled": (
+        "{n} texts without labels were learned from too.",
+        "另有 {n} 条没有标签的文本参与了学习。",
+    ),
     "data_unknown": (
         "{classes} labels; {dev} held-out texts. This bundle did not record the training texts' counts.",
         "标签 {classes} 个，验证文本 {dev} 条。这个模型包没有记录训练文本的数量。",
