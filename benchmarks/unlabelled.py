@@ -35,7 +35,7 @@ SETS = {  # name -> set, labelled texts
 WAYS = {  # what is done with the others -> the strengths that are tried
     "labels alone": None,
     "counted": (0.0,),
-    "counted, latent": latent.STRENGTHS,
+    "counted+latent": latent.STRENGTHS,
 }
 MODELS: dict[str, dict[str, Any]] = {"linear": {"model": None}, "default": {}}
 Run = dict[str, Any]
@@ -83,7 +83,7 @@ def main() -> None:
     parser.add_argument("--data", type=Path, required=True)
     parser.add_argument("--sets", default=",".join(SETS))
     parser.add_argument("--models", default=",".join(MODELS))
-    parser.add_argument("--ways", default=",".join(way.replace(", ", "+") for way in WAYS))
+    parser.add_argument("--ways", default="labels alone,counted,counted+latent")
     parser.add_argument("--seeds", default="0,1,2")
     parser.add_argument("--unlabelled", type=int, default=20_000)
     parser.add_argument("--out", type=Path, default=Path("benchmarks/results/unlabelled.json"))
@@ -99,7 +99,7 @@ def main() -> None:
         for model in models:
             for seed in map(int, arguments.seeds.split(",")):
                 train, rest = drawn(known, rows, arguments.unlabelled, seed)
-                for way in (each.replace("+", ", ") for each in arguments.ways.split(",")):
+                for way in arguments.ways.split(","):
                     about = {"set": name, "model": model, "way": way, "seed": seed}
                     if any(about.items() <= each.items() for each in results):
                         continue

@@ -290,10 +290,10 @@ def fit_linear(data: Data, pipeline: Pipeline, seed: int, check: Check) -> Linea
         sides = (change(some.encoded), some.targets, change(dev.encoded), dev.targets, some.weights, dev.weights)
         return linear.fit(*sides, columns=columns, classes=classes, check=check)
 
-    if data.unlabelled is None:
+    own, others = (data.fitted or train).encoded, data.unlabelled
+    if others is None or len(own) > linear.MANY:  # of so many texts further columns would take too much memory
         return plain(lambda texts: texts, columns)
-    texts = [(data.fitted or train).encoded, data.unlabelled]
-    return latent.fit(plain, latent.directions(texts, columns, seed), check)
+    return latent.fit(plain, latent.directions([own, others], columns, seed), check)
 
 
 def wait_for(fit: Beside[Linear | None], trained: bool, measure: str, watch: Watch) -> Linear | None:

@@ -115,13 +115,13 @@ def test_encodings_are_found_by_one_vote_for_all(tmp_path: Path) -> None:
 
 
 def test_what_cannot_be_read_is_named(tmp_path: Path) -> None:
-    with pytest.raises(FileNotFoundError, match="no such file or folder: .*nowhere"):
+    with pytest.raises(FileNotFoundError, match=r"no such file or folder: .*nowhere"):
         list(read_unlabelled([tmp_path / "nowhere"], None, Ledger()))
     (tmp_path / "a.zip").write_bytes(b"PK")
     with pytest.raises(ValueError, match="zip files are not read"):
         list(read_unlabelled([tmp_path / "a.zip"], None, Ledger()))
     (tmp_path / "n.csv").write_text("label,size\na,1\nb,2\n", encoding="utf-8")
-    with pytest.raises(ValueError, match="n.csv has no text column"):
+    with pytest.raises(ValueError, match=r"n\.csv has no text column"):
         list(read_unlabelled([tmp_path / "n.csv"], None, Ledger()))
     ledger = Ledger()
     (tmp_path / "b.jsonl").write_text('{"text": "good"}\n{"text": 3}\nbroken\n', encoding="utf-8")
