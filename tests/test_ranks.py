@@ -226,12 +226,14 @@ def test_two_processes_resume_everything(data: Path, tmp_path: Path, changes: li
 @pytest.mark.slow
 def test_torchrun_itself(data: Path, tmp_path: Path) -> None:
     launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    (tmp_path / "texts.txt").write_text("龘龘没有标签\n龘龘的文本\n", encoding="utf-8")
     files = ["train", data / "train.tsv", "--dev", data / "dev.tsv", "--out", tmp_path / "A"]
+    files += ["--unlabelled", tmp_path / "texts.txt"]
     command = [*launcher, "-m", "fenlei", *map(str, files), *SMALL]
     result = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert result.returncode == 0, result.stderr
     assert result.stderr.count("epoch 2/2") == 1
-    Bundle.load(tmp_path / "A")
+    assert Bundle.load(tmp_path / "A").ledger["unlabelled"]["used"] == 2
 
 
 def test_other_data_on_a_machine_is_said(data: Path, tmp_path: Path) -> None:
