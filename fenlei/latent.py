@@ -51,8 +51,8 @@ def fit(fit_plain: Fit, along: Floats, check: Check) -> Linear:
     """The linear model that also sees how far each text goes along the directions ``A``, ``(V, k)``.
 
     Its features are ``[x, s x A]`` for the n-gram weights ``x`` of a text and a strength ``s``, so that with weights
-    ``[w, u]`` a score is ``x w + s x A u = x (w + s A u)``: a linear model over n-grams again, of the same size and
-    speed, in which an n-gram that no labelled text holds speaks like those it stands beside. The labels decide which
+    ``[w, u]`` a score is ``x w + s x A u = x (w + s A u)``: a linear model over the same n-grams again, in
+    which an n-gram that no labelled text holds speaks like those it stands beside. The labels decide which
     strength, by what each makes of held-out texts. ``fit_plain`` fits on texts after a function has changed them, with
     so many columns.
     """

@@ -667,9 +667,9 @@ def test_tags():
     assert tags.requires_fit
 
 
-def test_routing_knows_the_weights_and_nothing_else():
+def test_routing_knows_the_weights_and_the_texts_without_labels_and_nothing_else():
     requests = get_routing_for_object(TextClassifier())
-    assert list(requests.fit.requests) == ["sample_weight"]
+    assert sorted(requests.fit.requests) == ["sample_weight", "unlabelled"]
     assert list(requests.predict.requests) == []
 
 
