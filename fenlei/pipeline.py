@@ -94,17 +94,17 @@ class Encoded:
         """Positions that each document takes in a batch in which it is the largest, padding included, ``(B,)``."""
         return self.lengths if self.sentences is None else self.sentences.lengths * int(self.sentences.values.max())
 
-    def batch(self, rows: npt.NDArray[np.int64], multiple: int = 1) -> Arrays:
+    def batch(self, rows: npt.NDArray[np.int64], multiple: int = 1, steps: int = 0) -> Arrays:
         """The named documents as padded arrays, and their ``lengths``: what the network and the ONNX graph take.
 
         Ids are ``(B, T)``, lengths ``(B,)``; cut into sentences ``(B, S, T)`` and ``(B, S)``, with length 0 for a
-        sentence that is not there. ``T``, ``S`` and ``N`` are multiples of ``multiple``.
+        sentence that is not there. ``T``, ``S`` and ``N`` are multiples of ``multiple``, ``T`` of ``steps`` if given.
         """
         starts, lengths = self.columns["ids"].offsets[rows], self.columns["ids"].lengths_of(rows)
         if self.sentences is not None:
             lengths = self.sentences.pad(rows, multiple)
             starts = starts[:, None] + np.cumsum(lengths, axis=1) - lengths
-        places = spread(starts, lengths, multiple)  # the same for every stream
+        places = spread(starts, lengths, steps or multiple)  # the same for every stream
         arrays = {
             name: column.pad(rows, multiple) if name in WIDE else column.fill(*places)
             for name, column in self.columns.items()

@@ -19,7 +19,9 @@ from fenlei.bundle.card import render
 from fenlei.bundle.codec import Array
 from fenlei.bundle.folder import CARD, FORMAT, MANIFEST, MAX_FILE_BYTES, REPORT, check_target, digest, read, size, write
 
-__all__ = ["FORMAT", "Bundle", "check_target", "size"]
+__all__ = ["FORMAT", "ONE_BY_ONE", "Bundle", "check_target", "size"]
+
+ONE_BY_ONE = "steps one by one"  # noted in a graph whose sums over a text's steps do not depend on padding
 
 
 @dataclass(eq=False)
