@@ -129,7 +129,7 @@ class Graph:
         return self.add("Concat", *names[ways:], axis=2) if ways > 1 else names[1]
 
     def linear(self, x: str, weight: str, bias: str) -> str:
-        """``x W^T + b``: ``x (N, D)``, ``weight (W, D)`` to ``(N, W)``; one operator, where ``x (B, T, D)`` took two."""
+        """``x W^T + b``: ``x (N, D)``, ``weight (W, D)`` to ``(N, W)``, in one operator."""
         return self.add("Gemm", x, weight, bias, transB=1)
 
     def like(self, value: str, rows: str, axes: int) -> str:
