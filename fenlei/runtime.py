@@ -12,7 +12,7 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from fenlei.bundle import ONE_BY_ONE, Bundle
+from fenlei.bundle import ALONE, ONE_BY_ONE, Bundle
 from fenlei.bundle.initializers import only
 from fenlei.decisions import Decisions, Rule
 from fenlei.pipeline import Array, Encoded, Pipeline, chunks
@@ -22,8 +22,9 @@ Floats = npt.NDArray[np.float32]
 
 BATCH_TOKENS = 4096  # padded tokens a batch: a few megabytes of activations, whatever the texts' lengths
 BATCH_TEXTS = 64
-# Sums over padded axes are taken in groups of up to eight, and a lone row is multiplied by another kernel than several
-# rows: with whole groups and two rows at least, a row's sums do not depend, to the last bit, on the rows beside it.
+# Sums over padded axes are taken in groups of up to eight, and a lone row may be multiplied by another kernel than several
+# rows: with whole groups and two rows at least, a row's sums do not depend, to the last bit, on the rows beside it. A
+# graph that notes ONE_BY_ONE or ALONE can do without the groups of steps or without the second row.
 GROUP = 8
 FEWEST_ROWS = 2
 ANSWER = "probabilities"  # the output of a graph that is the answer; others explain it
@@ -63,8 +64,9 @@ class Predictor:
         self._session = _session(only(self._graph, ANSWER), threads)
         self._sizes = self.pipeline.stream_sizes()
         self._inputs = [each.name for each in self._session.get_inputs() if each.name not in self._tables]
-        one_by_one = ONE_BY_ONE in self._session.get_modelmeta().custom_metadata_map
-        self._steps, self._fewest = (1, 1) if one_by_one else (GROUP, FEWEST_ROWS)
+        facts = self._session.get_modelmeta().custom_metadata_map
+        self._steps = 1 if ONE_BY_ONE in facts else GROUP
+        self._fewest = 1 if ALONE in facts else FEWEST_ROWS
 
     def predict_proba(self, texts: Iterable[str]) -> Floats:
         """Probabilities ``(B, C)``, columns in the order of ``labels``; no texts give ``(0, C)``."""

@@ -70,7 +70,10 @@ def in_onnx(pool, steps):
     """A session from ``h``, its steps on this axis, and ``lengths``."""
     graph = Graph()
     axes = ("B", "T") if steps else ("T", "B")
-    h, lengths = graph.input("h", np.float32, (*axes, str(pool.parts[0].width))), graph.input("lengths", np.int64, ("B",))
+    h, lengths = (
+        graph.input("h", np.float32, (*axes, str(pool.parts[0].width))),
+        graph.input("lengths", np.int64, ("B",)),
+    )
     mask = mask_nodes(graph, lengths, h, -1 if steps else 0)
     graph.rename(pool.nodes(graph, h, mask, steps), "pooled")
     return onnxruntime.InferenceSession(graph.model("pooled"), providers=["CPUExecutionProvider"])

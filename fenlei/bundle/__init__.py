@@ -19,9 +19,11 @@ from fenlei.bundle.card import render
 from fenlei.bundle.codec import Array, Data
 from fenlei.bundle.folder import CARD, FORMAT, MANIFEST, MAX_FILE_BYTES, REPORT, check_target, digest, read, size, write
 
-__all__ = ["FORMAT", "ONE_BY_ONE", "Bundle", "check_target", "size"]
+__all__ = ["ALONE", "FORMAT", "ONE_BY_ONE", "Bundle", "check_target", "size"]
 
-ONE_BY_ONE = "steps one by one"  # noted in a graph whose sums over a text's steps do not depend on padding
+# Noted in a graph to whose answers, to the last bit, it is all the same
+ONE_BY_ONE = "steps one by one"  # how many steps of padding a row has
+ALONE = "rows alone"  # whether a row stands alone
 
 
 @dataclass(eq=False)

@@ -82,12 +82,13 @@ def detach(graph: bytes, weights: Mapping[str, Array]) -> tuple[bytes, dict[str,
 
     They are those that the graph only gathers rows from. All other numbers are put back.
     """
+    lacking(graph, weights)
     try:
         tables = _tables(graph, weights)
         inputs = [_message(INPUT, _value(name, array)) for name, array in tables.items()]
         loose = _graph_with(graph, lambda field: not _is_one_of(field, INITIALIZER, NAME, tables), inputs)
     except (IndexError, UnicodeDecodeError):
-        return graph, {}
+        return fill(graph, weights), {}
     return fill(loose, weights), tables
 
 

@@ -22,6 +22,9 @@ class Encoder(nn.Module, ABC):
     """
 
     reads_sentences: ClassVar[bool] = False
+    alone: ClassVar[bool] = (
+        False  # whether a row gets the same bits alone: onnxruntime's own loops make no such promise
+    )
     steps: ClassVar[int] = 1  # the axis of the steps in the graph: 0 where all sums over them are taken step by step
     width: int
     state_width: int = 0
