@@ -22,9 +22,9 @@ Floats = npt.NDArray[np.float32]
 
 BATCH_TOKENS = 4096  # padded tokens a batch: a few megabytes of activations, whatever the texts' lengths
 BATCH_TEXTS = 64
-# Sums over padded axes are taken in groups of up to eight, and a lone row may be multiplied by another kernel than several
-# rows: with whole groups and two rows at least, a row's sums do not depend, to the last bit, on the rows beside it. A
-# graph that notes ONE_BY_ONE or ALONE can do without the groups of steps or without the second row.
+# Sums over padded axes are taken in groups of up to eight, and a lone row may be multiplied by another kernel than
+# several: with whole groups and two rows at least, a row's sums do not depend, to the last bit, on the rows beside it.
+# A graph that notes ONE_BY_ONE or ALONE can do without the groups of steps or without the second row.
 GROUP = 8
 FEWEST_ROWS = 2
 ANSWER = "probabilities"  # the output of a graph that is the answer; others explain it
