@@ -110,7 +110,7 @@ def _spell(points: Points, nfkc: bool, lower: bool) -> Points:
     table = _TABLES[nfkc, lower]
     spelled = table[points]
     if not spelled.all():
-        for point in np.unique(points[spelled == _UNSEEN]).tolist():
+        for point in set(points[spelled == _UNSEEN].tolist()):  # np.unique imports numpy.ma on its first call
             table[point] = _spelling(chr(point), nfkc, lower)
         spelled = table[points]
     return spelled

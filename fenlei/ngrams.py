@@ -62,9 +62,9 @@ def hash_ngrams(tokens: Hashes, offsets: Ints, n: int, salt: int = 0) -> tuple[H
 def hash_all_ngrams(tokens: Hashes, offsets: Ints, longest: int, salt: int = 0) -> tuple[Hashes, Ints]:
     """The same of every length from 1 to ``longest`` together, in no particular order."""
     size = len(tokens)
-    wider = np.append(tokens, np.zeros(longest - 1, np.uint64))
-    families = np.concatenate([_family(salt, n) for n in range(1, longest + 1)])
-    hashes = mix(tokens ^ families[:, None])  # row n - 1: the n-grams that begin at each token
+    wider = np.zeros(size + longest - 1, np.uint64)
+    wider[:size] = tokens
+    hashes = mix(tokens ^ _families(salt, longest))  # row n - 1: the n-grams that begin at each token
     for k in range(1, longest):
         rest = hashes[k:] * _THREE
         rest += wider[k : k + size]
@@ -75,6 +75,8 @@ def hash_all_ngrams(tokens: Hashes, offsets: Ints, longest: int, salt: int = 0) 
 
 def _left(offsets: Ints) -> Ints:
     """How many tokens each document still has from each token on, that one included, ``(N,)``."""
+    if len(offsets) == 2:
+        return np.arange(offsets[1], offsets[0], -1)
     ends = np.repeat(offsets[1:], offsets[1:] - offsets[:-1])
     ends -= np.arange(len(ends))
     return ends
@@ -83,6 +85,11 @@ def _left(offsets: Ints) -> Ints:
 @cache
 def _family(salt: int, n: int) -> Hashes:
     return mix(np.array([salt * 64 + n], np.uint64))
+
+
+@cache
+def _families(salt: int, longest: int) -> Hashes:
+    return np.concatenate([_family(salt, n) for n in range(1, longest + 1)])[:, None]
 
 
 @dataclass(frozen=True)
@@ -118,6 +125,8 @@ class NgramTable:
         rows = np.where(held == hashes, place + 1, 0)
         behind = np.flatnonzero(held < hashes)
         for step in range(1, longest):
+            if not len(behind):
+                break
             place_behind = np.minimum(place[behind] + step, len(self.hashes) - 1)
             held = self.hashes[place_behind]
             rows[behind] = np.where(held == hashes[behind], place_behind + 1, 0)
@@ -128,13 +137,14 @@ class NgramTable:
     def _index(self) -> tuple[npt.NDArray[np.int32], np.uint64, int]:
         """Where the hashes with each value of their first bits begin, the shift to these bits, and most of one value.
 
-        Hashes are spread evenly, so with about three values a hash one look finds nearly every one.
+        Hashes are spread evenly, so with one to two values a hash the first look finds most, and few need a fourth.
         """
-        bits = max(1, min(len(self.hashes).bit_length() + 1, 24))
+        bits = max(1, min(len(self.hashes).bit_length(), 24))
         shift = np.uint64(64 - bits)
-        counts = np.bincount((self.hashes >> shift).astype(np.int64), minlength=1 << bits)
-        starts = np.minimum(np.cumsum(counts) - counts, len(self.hashes) - 1)
-        return starts.astype(np.int32), shift, int(counts.max())
+        counts = np.bincount((self.hashes >> shift).view(np.int64), minlength=1 << bits)
+        starts = np.zeros(1 << bits, np.int32)
+        np.cumsum(counts[:-1], out=starts[1:])
+        return np.minimum(starts, len(self.hashes) - 1, out=starts), shift, int(counts.max())
 
     def shorten(self, bits: int, worth: npt.NDArray[Any]) -> tuple[NgramTable, Ints]:
         """The table by the highest bits of its hashes, and which of its n-grams, from 0 on, stand in it ``(V',)``.

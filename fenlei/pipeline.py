@@ -47,6 +47,16 @@ class Ragged(NamedTuple):
         """The named rows as one array ``(len(rows), longest)``, filled with zeros up to a multiple of columns."""
         return self.fill(*spread(self.offsets[rows], self.lengths_of(rows), multiple))
 
+    def alone(self, row: int, multiple: int = 1) -> Array:
+        """One row, as ``pad`` gives it."""
+        start, end = self.offsets[row : row + 2].tolist()
+        values = self.values[start:end]
+        if values.dtype.kind == "u":
+            values = values.astype(np.int64)
+        found = np.zeros((1, -(-(end - start) // multiple) * multiple), values.dtype)
+        found[0, : end - start] = values
+        return found
+
     def fill(self, place: Array, inside: Array) -> Array:
         """The values at ``place (...)`` where ``inside``, zeros elsewhere."""
         values = self.values[place]
@@ -94,23 +104,31 @@ class Encoded:
         """Positions that each document takes in a batch in which it is the largest, padding included, ``(B,)``."""
         return self.lengths if self.sentences is None else self.sentences.lengths * int(self.sentences.values.max())
 
-    def batch(self, rows: npt.NDArray[np.int64], multiple: int = 1) -> Arrays:
+    def batch(self, rows: npt.NDArray[np.int64], multiple: int = 1, steps: int = 0) -> Arrays:
         """The named documents as padded arrays, and their ``lengths``: what the network and the ONNX graph take.
 
         Ids are ``(B, T)``, lengths ``(B,)``; cut into sentences ``(B, S, T)`` and ``(B, S)``, with length 0 for a
-        sentence that is not there. ``T``, ``S`` and ``N`` are multiples of ``multiple``.
+        sentence that is not there. ``T``, ``S`` and ``N`` are multiples of ``multiple``, ``T`` of ``steps`` if given.
         """
+        if len(rows) == 1 and self.sentences is None:
+            return self._alone(int(rows[0]), multiple, steps or multiple)
         starts, lengths = self.columns["ids"].offsets[rows], self.columns["ids"].lengths_of(rows)
         if self.sentences is not None:
             lengths = self.sentences.pad(rows, multiple)
             starts = starts[:, None] + np.cumsum(lengths, axis=1) - lengths
-        places = spread(starts, lengths, multiple)  # the same for every stream
+        places = spread(starts, lengths, steps or multiple)  # the same for every stream
         arrays = {
             name: column.pad(rows, multiple) if name in WIDE else column.fill(*places)
             for name, column in self.columns.items()
         }
         arrays["lengths"] = lengths
         return arrays
+
+    def _alone(self, row: int, multiple: int, steps: int) -> Arrays:
+        """The same for one document: what is cut from the flat array need not be looked up."""
+        arrays = {name: column.alone(row, multiple if name in WIDE else steps) for name, column in self.columns.items()}
+        offsets = self.columns["ids"].offsets
+        return arrays | {"lengths": offsets[row + 1 : row + 2] - offsets[row : row + 1]}
 
     def take(self, rows: npt.NDArray[np.int64]) -> Encoded:
         """The named documents, in that order. How many of them were cut short is not known any more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from functools import cached_property
 from itertools import pairwise
 from os import PathLike
 from typing import Any, NamedTuple
@@ -11,7 +12,8 @@ import numpy as np
 import numpy.typing as npt
 import onnxruntime
 
-from fenlei.bundle import Bundle
+from fenlei.bundle import ALONE, ONE_BY_ONE, Bundle
+from fenlei.bundle.initializers import only
 from fenlei.decisions import Decisions, Rule
 from fenlei.pipeline import Array, Encoded, Pipeline, chunks
 from fenlei.vocab import Vocab
@@ -20,10 +22,12 @@ Floats = npt.NDArray[np.float32]
 
 BATCH_TOKENS = 4096  # padded tokens a batch: a few megabytes of activations, whatever the texts' lengths
 BATCH_TEXTS = 64
-# Sums over padded axes are taken in groups of up to eight, and a lone row is multiplied by another kernel than several
-# rows: with whole groups and two rows at least, a row's sums do not depend, to the last bit, on the rows beside it.
+# Sums over padded axes are taken in groups of up to eight, and a lone row may be multiplied by another kernel than
+# several: with whole groups and two rows at least, a row's sums do not depend, to the last bit, on the rows beside it.
+# A graph that notes ONE_BY_ONE or ALONE can do without the groups of steps or without the second row.
 GROUP = 8
 FEWEST_ROWS = 2
+ANSWER = "probabilities"  # the output of a graph that is the answer; others explain it
 MOST_RANKED = 1 << 20  # probabilities sorted at once
 PLAIN = Rule()
 GOLDEN_TOLERANCE = 1e-4  # other processors round differently in the last bits
@@ -55,13 +59,20 @@ class Predictor:
         self.decisions = Decisions.from_json(self.bundle.decisions)
         self.several = self.decisions.several
         self.tolerance = INT8_TOLERANCE if self.bundle.model.get("int8") else GOLDEN_TOLERANCE
-        self._session = _session(self.bundle.graph, threads)
+        self._threads = threads
+        self._graph, self._tables = self.bundle.detached()
+        self._session = _session(only(self._graph, ANSWER), threads)
         self._sizes = self.pipeline.stream_sizes()
-        self._inputs = [each.name for each in self._session.get_inputs()]
+        self._inputs = [each.name for each in self._session.get_inputs() if each.name not in self._tables]
+        facts = self._session.get_modelmeta().custom_metadata_map
+        self._steps = 1 if ONE_BY_ONE in facts else GROUP
+        self._fewest = 1 if ALONE in facts else FEWEST_ROWS
 
     def predict_proba(self, texts: Iterable[str]) -> Floats:
         """Probabilities ``(B, C)``, columns in the order of ``labels``; no texts give ``(0, C)``."""
         parts = [self._probabilities(self.pipeline.encode(chunk)) for chunk in chunks(checked(texts))]
+        if len(parts) == 1:
+            return parts[0]
         return np.concatenate([np.zeros((0, len(self.labels)), np.float32), *parts])
 
     def predict(self, texts: Iterable[str]) -> list[Any]:
@@ -113,9 +124,17 @@ class Predictor:
         """
         arrays = self.pipeline.encode([text]).batch(np.zeros(FEWEST_ROWS, np.int64))
         self._check(arrays)
-        names = [each.name for each in self._session.get_outputs() if each.name != "probabilities"]
-        found = self._session.run(names, {name: arrays[name] for name in self._inputs}) if names else []
+        names = [each.name for each in self._looking.get_outputs() if each.name != ANSWER]
+        found = self._looking.run(names, self._feeds(arrays)) if names else []
         return {name: array[: len(array) // FEWEST_ROWS] for name, array in zip(names, found, strict=True)}
+
+    @cached_property
+    def _looking(self) -> onnxruntime.InferenceSession:
+        """The graph with all its outputs: one that answers alone is not to make them."""
+        return _session(self._graph, self._threads)
+
+    def _feeds(self, arrays: dict[str, Array]) -> dict[str, Array]:
+        return {name: arrays[name] for name in self._inputs} | self._tables
 
     def verify(self) -> float:
         """Answer the bundle's golden inputs again; returns the largest difference.
@@ -133,10 +152,11 @@ class Predictor:
         """Every document of ``encoded``, in batches of like length, back in order."""
         out = np.empty((len(encoded), len(self.labels)), np.float32)
         for rows in _batches(encoded):
-            arrays = encoded.batch(np.resize(rows, max(len(rows), FEWEST_ROWS)), GROUP)
+            if len(rows) < self._fewest:
+                rows = np.repeat(rows, self._fewest)
+            arrays = encoded.batch(rows, GROUP, self._steps)
             self._check(arrays)
-            answers = self._session.run(["probabilities"], {name: arrays[name] for name in self._inputs})[0]
-            out[rows] = answers[: len(rows)]
+            out[rows] = self._session.run([ANSWER], self._feeds(arrays))[0]
         return out
 
     def _check(self, arrays: dict[str, Array]) -> None:
@@ -174,8 +194,12 @@ def _session(graph: bytes, threads: int | None) -> onnxruntime.InferenceSession:
 
 def _batches(encoded: Encoded) -> Iterator[npt.NDArray[np.int64]]:
     """Rows from short to long, in runs that keep the padded size within bounds."""
-    order = np.argsort(encoded.sizes, kind="stable")
-    sizes = encoded.sizes[order]
+    sizes = encoded.sizes
+    if len(sizes) == 1:
+        yield np.zeros(1, np.int64)
+        return
+    order = np.argsort(sizes, kind="stable")
+    sizes = sizes[order]
     start = 0
     while start < len(order):
         size = min(BATCH_TEXTS, len(order) - start)

@@ -74,6 +74,8 @@ class Tokens:
     @property
     def owners(self) -> Ints:
         """The document that each token stands in, ``(N,)``."""
+        if len(self.offsets) == 2:
+            return np.zeros(len(self), np.int64)
         return np.repeat(np.arange(len(self.offsets) - 1), self.offsets[1:] - self.offsets[:-1])
 
     @cached_property

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -23,9 +24,14 @@ def _characters(batch: TokenBatch) -> Tokens:
     tokens = Tokens.characters(batch.lines.surround(SPACE, 1, 1))
     letters = tokens.points != SPACE
     if batch.tokens.are_characters and np.count_nonzero(letters) == len(batch.tokens):
-        tokens.hashes = np.where(letters, 0, ngrams.hash_tokens(np.array([SPACE], np.uint32), np.ones(1, np.int64)))
+        tokens.hashes = np.full(len(letters), _space(), np.uint64)
         tokens.hashes[letters] = batch.tokens.hashes
     return tokens
+
+
+@cache
+def _space() -> np.uint64:
+    return np.uint64(ngrams.hash_tokens(np.array([SPACE], np.uint32), np.ones(1, np.int64))[0])
 
 
 def _tokens(batch: TokenBatch) -> Tokens:
@@ -85,8 +91,12 @@ class Wide:
         known = np.flatnonzero(rows)
         bits = len(self).bit_length()
         pairs = np.sort((parts[known] << bits) + rows[known])
-        first = np.flatnonzero(np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)])
-        counts = np.append(first[1:], len(pairs))[: len(first)] - first
+        fresh = np.ones(len(pairs), np.bool_)  # unlike the pair before
+        np.not_equal(pairs[1:], pairs[:-1], out=fresh[1:])
+        first = np.flatnonzero(fresh)
+        counts = np.full(len(first), len(pairs))
+        counts[:-1] = first[1:]
+        counts -= first
         pairs = pairs[first]
         parts, rows = pairs >> bits, pairs & ((1 << bits) - 1)
         weights = (1 + np.log(counts)) * self.idf[rows - 1]

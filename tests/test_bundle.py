@@ -131,6 +131,26 @@ def test_round_trip(tmp_path: Path) -> None:
     assert size(saved) == sum(map(len, bundle.files().values()))
 
 
+def test_arrays_lie_in_the_memory_that_was_read_and_checked(tmp_path: Path) -> None:
+    large = np.arange(3 * 2**20, dtype=np.float32)
+    back = Bundle.load(make(weights={"large": large, "small": np.ones(3, np.uint8)}).save(tmp_path / "m"))
+    np.testing.assert_array_equal(back.weights["large"], large)
+    assert all(array.flags.writeable and array.flags.aligned for array in back.weights.values())
+    assert not any(array.flags.owndata for array in back.weights.values())
+
+
+def test_arrays_at_odd_places_are_copied(saved: Path) -> None:
+    header = (
+        '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"F32","shape":[2],"data_offsets":[1,9]}}'
+    )
+    data = len(header).to_bytes(8, "little") + header.encode() + b"\7" + np.array([1.5, 2], "<f4").tobytes()
+    remanifest(saved, "pipeline.safetensors", data)
+    tables = Bundle.load(saved).tables
+    assert tables["a"].tolist() == [7]
+    assert tables["b"].tolist() == [1.5, 2]
+    assert tables["b"].flags.aligned
+
+
 def test_a_bundle_may_be_without_a_report_and_is_the_same_one(tmp_path: Path) -> None:
     plain = make(report="")
     saved = plain.save(tmp_path / "model")
@@ -348,6 +368,13 @@ def test_a_wrong_manifest_is_refused(saved: Path, change: Callable[[bytes], byte
         Bundle.load(saved)
 
 
+def test_numbers_that_the_weights_lack_are_found_when_a_bundle_is_loaded(saved: Path) -> None:
+    lacking = b"\x3a\x0a\x2a\x08\x08\x03\x10\x01\x42\x02no"  # an initializer `no` of three float32 without them
+    remanifest(saved, "model.onnx", lacking)
+    with pytest.raises(ValueError, match=r"cannot be loaded, as model\.onnx takes 'no' from the weights"):
+        Bundle.load(saved)
+
+
 def test_wrong_paths_get_one_clear_sentence(tmp_path: Path) -> None:
     with pytest.raises(FileNotFoundError, match=r"there is no bundle at .*nowhere$"):
         Bundle.load(tmp_path / "nowhere")
@@ -387,11 +414,19 @@ def test_hostile_files_with_a_true_manifest_load_or_raise_value_error(saved: Pat
         '{"a":{"dtype":"U8","shape":[0,9223372036854775807,9],"data_offsets":[0,0]}}',
         '{"a":{"dtype":"U8","shape":[' + "1," * 99 + '1],"data_offsets":[0,1]}}',
         '{"a":{"dtype":"U8","shape":[9],"data_offsets":[0,9]}}',
+        '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1]},"b":{"dtype":"U8","shape":[1],"data_offsets":[0,1]}}',
+        '{"a":{"dtype":"U8","shape":[1],"data_offsets":[1,2]}}',
+        '{"a":{"dtype":"U8","shape":[1],"data_offsets":[-1,0]}}',
+        '{"a":{"dtype":"U8","shape":[-1],"data_offsets":[0,-1]}}',
+        '{"a":{"dtype":"U8","shape":[true],"data_offsets":[0,1]}}',
+        '{"a":{"dtype":"U8","shape":[1],"data_offsets":[0,1],"more":[0,1]}}',
+        '{"a":{"dtype":"U8","data_offsets":[0,1]}}',
+        '[{"dtype":"U8","shape":[1],"data_offsets":[0,1]}]',
     ],
 )
 def test_hostile_safetensors_headers_are_value_errors(saved: Path, header: str) -> None:
     size_of_data = int(header.rsplit(",", 1)[1].rstrip("]}"))
-    data = len(header).to_bytes(8, "little") + header.encode() + bytes(min(size_of_data, 2))
+    data = len(header).to_bytes(8, "little") + header.encode() + bytes(max(0, min(size_of_data, 2)))
     remanifest(saved, "model.safetensors", data)
     with pytest.raises(ValueError, match=r"cannot be loaded, as model\.safetensors is not readable"):
         Bundle.load(saved)

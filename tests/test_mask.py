@@ -37,6 +37,15 @@ def test_the_graph_makes_the_same_mask_from_any_padded_vectors(lengths):
         assert np.array_equal(found, by_loop(np.minimum(lengths, steps), steps).reshape(len(lengths), -1))
 
 
+def test_the_graph_makes_the_mask_with_the_steps_first():
+    graph = Graph()
+    x, count = graph.input("x", np.float32, ("T", "B", "D")), graph.input("lengths", np.int64, ("B",))
+    data = graph.model(graph.rename(graph.add("Cast", mask_nodes(graph, count, x, 0), to=1), "mask"))
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    (found,) = session.run(None, {"x": np.zeros((6, len(ROWS), 3), np.float32), "lengths": ROWS})
+    assert np.array_equal(found, by_loop(ROWS, 6).T)
+
+
 def test_each_row_is_reversed_within_its_own_length():
     x = torch.arange(4 * 4 * 2).view(4, 4, 2)
     found = reverse(x, torch.from_numpy(ROWS))

@@ -87,7 +87,41 @@ def test_a_graph_gives_up_the_numbers_that_the_weights_hold_and_gets_them_back()
             initializers.fill(drained, lacking)
 
 
+def test_large_tables_become_inputs_where_rows_are_all_that_is_read_of_them(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(initializers, "LARGE", 100)
+    graph = Graph()
+    rows = graph.input("rows", np.int64, ("B",))
+    table, square = WEIGHT.astype(np.float16), np.eye(12, dtype=np.float32)
+    value = graph.add("Cast", graph.add("Gather", graph.once("table", table), rows, axis=0), to=1)
+    value = graph.add("Add", value, PACKED["bytes"].rows(graph, "w", rows))
+    value = graph.add("MatMul", value, graph.once("square", square))
+    value = graph.add("Add", value, graph.add("Gather", graph.once("square", square), rows, axis=0))
+    graph.show(value, "seen", np.float32)
+    whole = graph.model(graph.rename(value, "probabilities"))
+    weights = {"table": table, "square": square}
+    weights |= {f"w.{part}": array for part, array in PACKED["bytes"].arrays().items()}
+    data, tables = initializers.detach(initializers.drain(whole, weights), weights)
+    assert tables.keys() == {"table", "w.int8", "w.scale"}, "the matrix is multiplied with, too"
+    assert all(np.shares_memory(array, weights[name]) for name, array in tables.items())
+    session = onnxruntime.InferenceSession(data, providers=["CPUExecutionProvider"])
+    assert {each.name for each in session.get_inputs()} == {"rows", *tables}
+    expected = onnxruntime.InferenceSession(whole, providers=["CPUExecutionProvider"])
+    asked = {"rows": np.array([3, 0, 11])}
+    for mine, theirs in zip(session.run(None, asked | tables), expected.run(None, asked), strict=True):
+        np.testing.assert_array_equal(mine, theirs)
+    alone = onnxruntime.InferenceSession(initializers.only(data, "probabilities"), providers=["CPUExecutionProvider"])
+    assert [each.name for each in alone.get_outputs()] == ["probabilities"]
+    assert initializers.only(data, "nothing of the kind") is data
+    assert initializers.is_whole(whole)
+    assert not initializers.is_whole(initializers.drain(whole, weights))
+    with pytest.raises(ValueError, match=r"model\.onnx takes '\w+(\.\w+)?' from the weights, which hold no such array"):
+        initializers.detach(initializers.drain(whole, weights), {})
+
+
 @pytest.mark.parametrize("data", [b"", b"new", bytes(range(256)), b"\x3a\x80", b"\x3a\x02\x2a\x7f", b"\xff" * 40])
 def test_bytes_that_are_no_graph_are_left_alone(data: bytes) -> None:
     assert initializers.drain(data, {"a": np.ones(1)}) == data
     assert initializers.fill(data, {"a": np.ones(1)}) == data
+    assert initializers.detach(data, {"a": np.ones(1)}) == (data, {})
+    assert initializers.only(data, "a") == data
+    assert initializers.is_whole(data)

@@ -55,6 +55,21 @@ def assert_same(one: Encoded, other: Encoded, row: int) -> None:
         np.testing.assert_array_equal(own, other.columns[name].values[: other.columns[name].offsets[1]])
 
 
+@pytest.mark.parametrize(("multiple", "steps"), [(1, 0), (8, 0), (8, 1), (1, 4)])
+def test_one_row_is_padded_as_several_are(multiple: int, steps: int) -> None:
+    encoded = make("chars").encode(["", *TEXTS])
+    small = {name: Ragged(c.values.astype(c.values.dtype), c.offsets) for name, c in encoded.columns.items()}
+    small["ids"] = Ragged(small["ids"].values.astype(np.uint16), small["ids"].offsets)
+    for documents in (encoded, Encoded(small)):
+        for row in range(len(documents)):
+            one = documents.batch(np.array([row]), multiple, steps)
+            two = documents.batch(np.array([row, row]), multiple, steps)
+            assert one.keys() == two.keys()
+            for name, array in one.items():
+                assert array.dtype == two[name].dtype
+                np.testing.assert_array_equal(array, two[name][:1])
+
+
 @pytest.mark.parametrize("name", NAMES)
 def test_a_text_has_the_same_numbers_alone_and_in_a_batch(
     name: str, jumble: Callable[[int, int, int], list[str]], hostile: list[str]

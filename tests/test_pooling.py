@@ -20,6 +20,10 @@ def states(dtype=torch.float64):
     return torch.where(mask_of(LENGTHS, 6)[:, :, None], h, 1e3)
 
 
+def turned(x, steps):
+    return x.numpy() if steps else np.ascontiguousarray(x.numpy().transpose(1, 0, 2))
+
+
 def rows():
     return [h[:n] for h, n in zip(states(), LENGTHS, strict=True)]
 
@@ -62,20 +66,46 @@ def test_attention_is_the_papers_sum():
     assert not weights[~mask].any()
 
 
+def in_onnx(pool, steps):
+    """A session from ``h``, its steps on this axis, and ``lengths``."""
+    graph = Graph()
+    axes = ("B", "T") if steps else ("T", "B")
+    h, lengths = (
+        graph.input("h", np.float32, (*axes, str(pool.parts[0].width))),
+        graph.input("lengths", np.int64, ("B",)),
+    )
+    mask = mask_nodes(graph, lengths, h, -1 if steps else 0)
+    graph.rename(pool.nodes(graph, h, mask, steps), "pooled")
+    return onnxruntime.InferenceSession(graph.model("pooled"), providers=["CPUExecutionProvider"])
+
+
+@pytest.mark.parametrize("steps", [0, 1])
 @pytest.mark.parametrize("ways", [1, 2])
 @pytest.mark.parametrize("names", [*POOLINGS, ("max", "mean"), ("attention", "last", "max")], ids=str)
-def test_onnx_says_the_same(names, ways):
+def test_onnx_says_the_same(names, ways, steps):
     torch.manual_seed(0)
     pool = Pooling(names, W, ways)
-    graph = Graph()
-    h, lengths = graph.input("h", np.float32, ("B", "T", str(W))), graph.input("lengths", np.int64, ("B",))
-    graph.rename(pool.nodes(graph, h, mask_nodes(graph, lengths, h)), "pooled")
-    session = onnxruntime.InferenceSession(graph.model("pooled"), providers=["CPUExecutionProvider"])
     x = states(torch.float32)
-    answer = session.run(["pooled"], {"h": x.numpy(), "lengths": LENGTHS.numpy()})[0]
+    session = in_onnx(pool, steps)
+    answer = session.run(["pooled"], {"h": turned(x, steps), "lengths": LENGTHS.numpy()})[0]
     expected = pool(x, mask_of(LENGTHS, 6)).detach().numpy()
     assert answer.shape == expected.shape == (4, pool.width)
     assert np.abs(answer - expected).max() <= 1e-5
+    weights = [each.name for each in session.get_outputs() if each.name.startswith("attention")]
+    for found in session.run(weights, {"h": turned(x, steps), "lengths": LENGTHS.numpy()}) if weights else []:
+        assert np.abs(found.sum(1) - 1).max() <= 1e-6
+        assert not found[~mask_of(LENGTHS, 6).numpy()].any()
+
+
+@pytest.mark.parametrize("name", POOLINGS)
+def test_with_the_steps_first_no_bit_depends_on_how_much_padding_follows(name):
+    torch.manual_seed(0)
+    session = in_onnx(Pooling(name, 37), 0)
+    rng = np.random.default_rng(0)
+    x, lengths = rng.standard_normal((40, 9, 37)).astype(np.float32), rng.integers(1, 20, 9)
+    found = [session.run(["pooled"], {"h": x[:steps], "lengths": lengths})[0] for steps in (19, 20, 24, 33, 40)]
+    for answer in found[1:]:
+        np.testing.assert_array_equal(answer, found[0])
 
 
 def test_several_poolings_stand_side_by_side():

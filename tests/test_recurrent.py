@@ -194,17 +194,22 @@ def test_what_stands_in_the_padding_changes_nothing(cell, bidirectional):
     assert not layer(dirty, LENGTHS)[~mask_of(LENGTHS, 7)].any()
 
 
+@pytest.mark.parametrize("steps", [0, 1])
 @both_ways
 @every_cell
-def test_the_onnx_operator_says_the_same_at_every_step(cell, bidirectional):
+def test_the_onnx_operator_says_the_same_at_every_step(cell, bidirectional, steps):
     layer, x = fused(cell, bidirectional, torch.float32), text(torch.float32)
     graph = Graph()
-    rows, lengths = graph.input("x", np.float32, ("B", "T", str(D))), graph.input("lengths", np.int64, ("B",))
-    states = layer.nodes(graph, rows, lengths)
+    axes = ("B", "T") if steps else ("T", "B")
+    rows, lengths = graph.input("x", np.float32, (*axes, str(D))), graph.input("lengths", np.int64, ("B",))
+    states = layer.nodes(graph, rows, lengths, steps)
     graph.rename(graph.add("Reshape", states, graph.constant(np.array([0, -1]))), "flat")
     session = onnxruntime.InferenceSession(graph.model("flat"), providers=["CPUExecutionProvider"])
-    answer = session.run(["flat"], {"x": x.numpy(), "lengths": LENGTHS.numpy()})[0]
-    assert np.abs(answer - layer(x, LENGTHS).detach().flatten(1).numpy()).max() <= 1e-6
+    turned = x if steps else x.transpose(0, 1).contiguous()
+    answer = session.run(["flat"], {"x": turned.numpy(), "lengths": LENGTHS.numpy()})[0]
+    expected = layer(x, LENGTHS).detach()
+    expected = (expected if steps else expected.transpose(0, 1)).flatten(1)
+    assert np.abs(answer - expected.numpy()).max() <= 1e-6
 
 
 def test_forget_gates_start_open():

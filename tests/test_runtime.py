@@ -17,7 +17,7 @@ from onnx import numpy_helper
 
 from fenlei import pipeline as road
 from fenlei import runtime
-from fenlei.bundle import Bundle
+from fenlei.bundle import ALONE, ONE_BY_ONE, Bundle
 from fenlei.decisions import Decisions, Rule
 from fenlei.export import probabilities
 from fenlei.learn import Labelled, learn
@@ -160,6 +160,36 @@ def test_a_saved_folder_answers_the_same(bundle: Bundle, predictor: Predictor, c
         np.testing.assert_array_equal(
             Predictor(place).predict_proba(chinese[1].texts), predictor.predict_proba(chinese[1].texts)
         )
+
+
+def test_a_loaded_bundle_answers_without_its_graph_being_made_whole(bundle: Bundle, tmp_path: Path) -> None:
+    loaded = Bundle.load(bundle.save(tmp_path / "saved"))
+    predictor = Predictor(loaded)
+    assert predictor.verify() == 0.0
+    assert predictor.look("比赛进球").keys() == Predictor(bundle).look("比赛进球").keys()
+    assert loaded.digest() == bundle.digest()
+    assert "graph" not in vars(loaded)
+    assert loaded.graph == bundle.graph
+    assert "graph" in vars(loaded)
+
+
+@pytest.mark.parametrize(
+    ("model", "facts", "steps", "fewest"),
+    [("mingru", {ONE_BY_ONE, ALONE}, 1, 1), ("bilstm", {ONE_BY_ONE}, 1, 2), ("textcnn", set(), 8, 2)],
+)
+def test_a_graph_of_an_older_fenlei_is_padded_as_ever(
+    model: str, facts: set[str], steps: int, fewest: int, chinese: Sets, tiny: Recipe
+) -> None:
+    bundle = learn(*chinese, tiny.change(epochs=1, model=model, options={}), lambda event: None)
+    graph = onnx.load_from_string(bundle.graph)
+    assert {each.key for each in graph.metadata_props} == facts
+    newer = Predictor(bundle)
+    assert (newer._steps, newer._fewest) == (steps, fewest)
+    del graph.metadata_props[:]
+    older = Predictor(dataclasses.replace(bundle, graph=graph.SerializeToString()))
+    assert (older._steps, older._fewest) == (runtime.GROUP, runtime.FEWEST_ROWS)
+    texts = [*chinese[1].texts, "", "球"]
+    np.testing.assert_array_equal(older.predict_proba(texts), newer.predict_proba(texts))
 
 
 def test_golden_inputs_are_answered_to_the_bit(predictor: Predictor, chinese: Sets) -> None:

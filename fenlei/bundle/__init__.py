@@ -16,10 +16,14 @@ from typing import Any
 
 from fenlei.bundle import codec, initializers
 from fenlei.bundle.card import render
-from fenlei.bundle.codec import Array
+from fenlei.bundle.codec import Array, Data
 from fenlei.bundle.folder import CARD, FORMAT, MANIFEST, MAX_FILE_BYTES, REPORT, check_target, digest, read, size, write
 
-__all__ = ["FORMAT", "Bundle", "check_target", "size"]
+__all__ = ["ALONE", "FORMAT", "ONE_BY_ONE", "Bundle", "check_target", "size"]
+
+# Noted in a graph to whose answers, to the last bit, it is all the same
+ONE_BY_ONE = "steps one by one"  # how many steps of padding a row has
+ALONE = "rows alone"  # whether a row stands alone
 
 
 @dataclass(eq=False)
@@ -56,6 +60,23 @@ class Bundle:
     """What the report draws: classes, lengths, mistakes."""
     report: str = field(default="", repr=False)
     """The report as HTML; empty where none was made."""
+
+    def __getattr__(self, name: str) -> Any:
+        """The graph of a bundle from disk, made whole when it is asked for: ``detached`` does without."""
+        if name != "graph" or "_drained" not in vars(self):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute {name!r}")
+        self.graph = initializers.fill(*vars(self)["_drained"])
+        return self.graph
+
+    def detached(self) -> tuple[bytes, dict[str, Array]]:
+        """The graph with its large tables as inputs, and these tables, not copied."""
+        return initializers.detach(self._lean(), self.weights)
+
+    def _lean(self) -> bytes:
+        """The graph without the numbers that the weights hold."""
+        if "graph" not in vars(self) and vars(self)["_drained"][1] is self.weights:
+            return bytes(vars(self)["_drained"][0])
+        return initializers.drain(bytes(self.graph), self.weights)
 
     @property
     def several(self) -> bool:
@@ -124,7 +145,7 @@ class Bundle:
             "pipeline.safetensors": codec.dump_arrays("pipeline.safetensors", self.tables),
             "model.json": dump("model.json", self.model),
             "model.safetensors": codec.dump_arrays("model.safetensors", self.weights),
-            "model.onnx": initializers.drain(bytes(self.graph), self.weights),
+            "model.onnx": self._lean(),
             "recipe.json": dump("recipe.json", self.recipe),
             "scores.json": dump("scores.json", self.scores),
             "ledger.json": dump("ledger.json", self.ledger),
@@ -141,16 +162,18 @@ class Bundle:
         return files
 
     @classmethod
-    def _parse(cls, files: Mapping[str, bytes]) -> "Bundle":
+    def _parse(cls, files: Mapping[str, Data]) -> "Bundle":
         weights = codec.parse_arrays(files, "model.safetensors")
-        return cls(
+        drained = bytes(files["model.onnx"])
+        initializers.lacking(drained, weights)
+        bundle = cls(
             labels=codec.parse_strings(files, "labels.json"),
             vocab=codec.parse_vocab(files, "vocab.tsv"),
             pipeline=codec.parse_object(files, "pipeline.json"),
             tables=codec.parse_arrays(files, "pipeline.safetensors"),
             model=codec.parse_object(files, "model.json"),
             weights=weights,
-            graph=initializers.fill(files["model.onnx"], weights),
+            graph=b"",
             recipe=codec.parse_object(files, "recipe.json"),
             scores=codec.parse_object(files, "scores.json"),
             ledger=codec.parse_object(files, "ledger.json"),
@@ -160,11 +183,14 @@ class Bundle:
             evidence=codec.parse_object(files, "evidence.json"),
             report=codec.parse_text(files, REPORT) if REPORT in files else "",
         )
+        del bundle.graph
+        vars(bundle)["_drained"] = drained, weights
+        return bundle
 
     def _manifest(self, files: Mapping[str, bytes]) -> bytes:
         entries = {name: {"sha256": digest(data), "bytes": len(data)} for name, data in files.items()}
         version = self.versions.get("fenlei", "unknown")
-        alone = len(files["model.onnx"]) == len(self.graph)  # then an older fenlei can answer from it
+        alone = initializers.is_whole(files["model.onnx"])  # then an older fenlei can answer from it
         return codec.dump_json(MANIFEST, {"format": 1 if alone else FORMAT, "fenlei": version, "files": entries})
 
     def _card(self, files: Mapping[str, bytes]) -> bytes:

@@ -2,13 +2,13 @@
 
 A graph is a protobuf message (onnx.proto): the model's field 7 is the graph, whose fields 5 are its initializers, each
 with dims (1), data_type (2), name (8) and raw_data (9). Only these are looked at; all other bytes go through as they
-are. What is no such message at all is left alone: onnxruntime is the judge of it.
+are, except by ``detach`` and ``only``. What is no such message at all is left alone: onnxruntime is the judge of it.
 """
 
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
 from typing import NamedTuple
 
 import numpy as np
@@ -16,10 +16,13 @@ import numpy as np
 from fenlei.bundle.codec import Array
 
 GRAPH, INITIALIZER = 7, 5
+NODE, INPUT, OUTPUT = 1, 11, 12  # of a graph
+NODE_INPUT, NODE_KIND, VALUE_NAME = 1, 4, 1
 DIMS, KIND, NAME, RAW = 1, 2, 8, 9
 VARINT, FIXED64, RUN, FIXED32 = 0, 1, 2, 5  # how a field is written
 KINDS = {1: "<f4", 2: "u1", 3: "i1", 6: "<i4", 7: "<i8", 10: "<f2"}  # TensorProto.DataType
 LONGEST_VARINT = 10  # bytes
+LARGE = 2**16  # bytes of a table that is worth an input of its own
 
 Change = Callable[[memoryview], bytes | memoryview]
 
@@ -51,21 +54,119 @@ def drain(graph: bytes, weights: Mapping[str, Array]) -> bytes:
 
 def fill(graph: bytes, weights: Mapping[str, Array]) -> bytes:
     """The graph with the numbers that ``drain`` took out; ValueError where the weights do not have them."""
-    lacking: list[str] = []
+    lacking(graph, weights)
 
     def change(tensor: memoryview) -> bytes | memoryview:
-        name, shape, kind, raw = _tensor(tensor)
-        if raw is not None or not math.prod(shape) or any(f.number not in (DIMS, KIND, NAME) for f in _fields(tensor)):
+        if not _is_drained(tensor):
             return tensor
-        if name not in weights or not _same(weights[name], shape, kind):
-            lacking.append(name)
-            return tensor
+        name = _tensor(tensor)[0]
         return b"".join([tensor, _tag(RAW, weights[name].nbytes), _bytes(weights[name])])
 
-    filled = _changed(graph, change)
-    if lacking:
-        raise ValueError(f"model.onnx takes {lacking[0][:80]!r} from the weights, which hold no such array")
-    return filled
+    return _changed(graph, change)
+
+
+def lacking(graph: bytes, weights: Mapping[str, Array]) -> None:
+    """ValueError as in ``fill``, without its work."""
+    for name, shape, kind in _drained(graph):
+        if name not in weights or not _same(weights[name], shape, kind):
+            raise ValueError(f"model.onnx takes {name[:80]!r} from the weights, which hold no such array")
+
+
+def is_whole(graph: bytes) -> bool:
+    """Whether the graph has all its numbers."""
+    return next(_drained(graph), None) is None
+
+
+def detach(graph: bytes, weights: Mapping[str, Array]) -> tuple[bytes, dict[str, Array]]:
+    """A drained graph that takes its large tables as inputs, and these: whoever runs it need not copy them.
+
+    They are those that the graph only gathers rows from. All other numbers are put back.
+    """
+    lacking(graph, weights)
+    try:
+        tables = _tables(graph, weights)
+        inputs = [_message(INPUT, _value(name, array)) for name, array in tables.items()]
+        loose = _graph_with(graph, lambda field: not _is_one_of(field, INITIALIZER, NAME, tables), inputs)
+    except (IndexError, UnicodeDecodeError):
+        return fill(graph, weights), {}
+    return fill(loose, weights), tables
+
+
+def only(graph: bytes, output: str) -> bytes:
+    """The graph with this output alone; as it is where it has none of that name."""
+    try:
+        outputs = [field for outer in _graphs(graph) for field in _fields(outer.content) if field.number == OUTPUT]
+        if not any(_is_one_of(field, OUTPUT, VALUE_NAME, [output]) for field in outputs):
+            return graph
+        return _graph_with(graph, lambda f: f.number != OUTPUT or _is_one_of(f, OUTPUT, VALUE_NAME, [output]))
+    except (IndexError, UnicodeDecodeError):
+        return graph
+
+
+def _graph_with(model: bytes, kept: Callable[[Field], bool], more: Iterable[bytes] = ()) -> bytes:
+    """The model with some of the fields of its graph, and with more of them."""
+    parts: list[bytes | memoryview] = []
+    for field in _fields(memoryview(model)):
+        if (field.number, field.wire) == (GRAPH, RUN):
+            inner: list[bytes | memoryview] = [each.data for each in _fields(field.content) if kept(each)]
+            inner += more
+            parts += [_tag(GRAPH, sum(map(len, inner))), *inner]
+        else:
+            parts.append(field.data)
+    return b"".join(parts)
+
+
+def _is_one_of(field: Field, kind: int, label: int, names: Collection[str]) -> bool:
+    return field.number == kind and _text(field.content, label) in names
+
+
+def _tables(graph: bytes, weights: Mapping[str, Array]) -> dict[str, Array]:
+    """The large arrays that a graph lacks and that its nodes only gather rows from."""
+    found = {name: weights[name] for name, _, _ in _drained(graph) if weights[name].nbytes >= LARGE}
+    for outer in _graphs(graph):
+        for node in _fields(outer.content):
+            if node.number == NODE:
+                inputs = [bytes(f.content).decode() for f in _fields(node.content) if f.number == NODE_INPUT]
+                gathers = _text(node.content, NODE_KIND) == "Gather"
+                for name in inputs[1:] if gathers else inputs:
+                    found.pop(name, None)
+    return found
+
+
+def _drained(graph: bytes) -> Iterator[tuple[str, tuple[int, ...], int]]:
+    """Name, shape and kind of each initializer whose numbers stand elsewhere."""
+    try:
+        for outer in _graphs(graph):
+            for field in _fields(outer.content):
+                if (field.number, field.wire) == (INITIALIZER, RUN) and _is_drained(field.content):
+                    yield _tensor(field.content)[:3]
+    except (IndexError, UnicodeDecodeError):
+        return
+
+
+def _graphs(model: bytes) -> Iterator[Field]:
+    return (field for field in _fields(memoryview(model)) if (field.number, field.wire) == (GRAPH, RUN))
+
+
+def _is_drained(tensor: memoryview) -> bool:
+    _, shape, _, raw = _tensor(tensor)
+    return raw is None and math.prod(shape) > 0 and all(f.number in (DIMS, KIND, NAME) for f in _fields(tensor))
+
+
+def _text(message: memoryview, number: int) -> str:
+    return "".join(bytes(field.content).decode() for field in _fields(message) if field.number == number)
+
+
+def _value(name: str, array: Array) -> bytes:
+    """A ``ValueInfoProto``: name, and type of element and shape."""
+    kind = next(kind for kind, dtype in KINDS.items() if array.dtype == np.dtype(dtype))
+    shape = b"".join(_message(1, _number(1 << 3 | VARINT) + _number(size)) for size in array.shape)
+    tensor = _number(1 << 3 | VARINT) + _number(kind) + _message(2, shape)
+    return _message(VALUE_NAME, name.encode()) + _message(2, _message(1, tensor))
+
+
+def _message(number: int, content: bytes) -> bytes:
+    return _tag(number, len(content)) + content
 
 
 def _changed(graph: bytes, change: Change) -> bytes:

@@ -13,8 +13,6 @@ from os import PathLike
 from pathlib import Path
 from typing import BinaryIO, cast
 
-import charset_normalizer
-
 from fenlei.cache import Cache, Draft, key, program
 from fenlei.corpus.document import Document
 from fenlei.corpus.documents import audit, used
@@ -28,7 +26,6 @@ from fenlei.corpus.tables import Table, is_binary, is_labelled
 
 LARGE = 100_000_000  # characters: past this documents are in files, where a cache gives room
 OVERHEAD = 64  # what a document weighs beside its text
-VERSIONS = [sys.version, charset_normalizer.__version__]  # what else decides how bytes are read
 
 
 def read(
@@ -49,7 +46,7 @@ def read(
     if cache is None:
         return _read(root, encoding, labels, None)
     stamps = _stamps(root)
-    name = key("corpus", _content(root), encoding, labels, VERSIONS, program(Path(__file__).parent))
+    name = key("corpus", _content(root), encoding, labels, _versions(), program(Path(__file__).parent))
     if entry := cache.find(name):
         return load(entry)
     draft = cache.draft(name)
@@ -68,6 +65,13 @@ def read(
     except OSError:  # the disk is full: a cache is worth less than the run
         cache.discard(draft)
     return documents, ledger
+
+
+def _versions() -> list[str]:
+    """What else decides how bytes are read."""
+    import charset_normalizer  # a third of the time that the corpus takes to import, and few corpora need it
+
+    return [sys.version, charset_normalizer.__version__]
 
 
 def _read(root: Path, encoding: str | None, labels: str, draft: Draft | None) -> tuple[Sequence[Document], Ledger]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -40,6 +40,7 @@ class Graph:
         self._constants: list[Any] = []
         self._inputs: dict[str, Any] = {}
         self._shown: dict[str, Any] = {}
+        self._facts: dict[str, str] = {}
         self._count = 0
 
     def input(self, name: str, kind: type[np.generic], axes: tuple[str, ...]) -> str:
@@ -99,32 +100,50 @@ class Graph:
         self._nodes.append(helper.make_node(op, list(inputs), [name], name=name, **attributes))
         return name
 
-    def split(self, value: str, parts: int) -> list[str]:
-        """Equal parts of the last axis."""
+    def split(self, value: str, parts: int, axis: int = -1) -> list[str]:
+        """Equal parts of one axis."""
         names = [self._name("split") for _ in range(parts)]
         # With no lengths given, Split makes as many equal parts as it has outputs.
-        self._nodes.append(helper.make_node("Split", [value], names, name=names[0], axis=-1))
+        self._nodes.append(helper.make_node("Split", [value], names, name=names[0], axis=axis))
         return names
 
-    def mix(self, kept: str, written: str, size: int, ways: int) -> str:
-        """``h_t = kept_t * h_{t-1} + written_t`` over ``(B, T, ways * size)`` from 0 on, the second way backwards."""
-        arrays = [self.split(each, ways) if ways > 1 else [each] for each in (kept, written)]
-        zero = self.constant(np.zeros(1, np.float32))
-        rows = self.add("Concat", self.axis(kept, 0), self.constant(np.array([size])), axis=0)
-        start = self.add("Expand", zero, rows)
+    def mix(self, z: Sequence[str], g: Sequence[str], inside: str, size: int) -> str:
+        """``h_t = h_{t-1} + z_t * (g_t - h_{t-1})`` from 0 on, a way each of ``z`` and ``g (T, B, size)``.
+
+        The second way goes backwards. Outputs are zero where ``inside (T, B, 1)`` is; the states are not, so what is
+        read before a row has begun must have a ``z`` of zero. Returns ``(T, B, ways * size)``.
+        """
+        ways = len(z)
+        rows = self.add("Concat", self.axis(inside, 1), self.constant(np.array([size])), axis=0)
+        start = self.add("Expand", self.constant(np.zeros(1, np.float32)), rows)
         names = [self._name("scan") for _ in range(2 * ways)]
-        way = list(range(ways))
+        directions = list(range(ways))
         attributes = {
-            "num_scan_inputs": 2 * ways,
-            "scan_input_axes": [1] * 2 * ways,
-            "scan_input_directions": way * 2,
-            "scan_output_axes": [1] * ways,
-            "scan_output_directions": way,
+            "num_scan_inputs": 3 * ways,
+            "scan_input_directions": directions * 3,
+            "scan_output_directions": directions,
             "body": _mixing(ways, size),
         }
-        node = helper.make_node("Scan", [start] * ways + arrays[0] + arrays[1], names, name=names[0], **attributes)
-        self._nodes.append(node)
+        inputs = [start] * ways + [*z, *g] + [inside] * ways
+        self._nodes.append(helper.make_node("Scan", inputs, names, name=names[0], **attributes))
         return self.add("Concat", *names[ways:], axis=2) if ways > 1 else names[1]
+
+    def linear(self, x: str, weight: str, bias: str) -> str:
+        """``x W^T + b``: ``x (N, D)``, ``weight (W, D)`` to ``(N, W)``, in one operator."""
+        return self.add("Gemm", x, weight, bias, transB=1)
+
+    def like(self, value: str, rows: str, axes: int) -> str:
+        """``value (N, W)`` as ``(..., W)``, the first ``axes`` of which are those of ``rows (..., D)``."""
+        shape = self.add("Shape", rows, end=axes)
+        return self.add("Reshape", value, self.add("Concat", shape, self.constant(np.array([-1])), axis=0))
+
+    def flat(self, value: str, width: int) -> str:
+        """``value (..., width)`` as ``(N, width)``."""
+        return self.add("Reshape", value, self.constant(np.array([-1, width])))
+
+    def describe(self, key: str, value: str) -> None:
+        """What whoever answers with the graph must know of it; it stands in the model beside the nodes."""
+        self._facts[key] = value
 
     def rename(self, value: str, name: str) -> str:
         """The same value under a name of the caller's choice, for the graph's outputs."""
@@ -150,6 +169,7 @@ class Graph:
         opsets = [helper.make_opsetid(domain, number) for domain, number in self._opsets().items()]
         model = helper.make_model(graph, opset_imports=opsets, producer_name="fenlei")
         model.ir_version = IR_VERSION
+        helper.set_model_props(model, self._facts)
         onnx.checker.check_model(model, full_check=True)
         return bytes(model.SerializeToString(deterministic=True))
 
@@ -178,16 +198,21 @@ def _place(tensor: torch.Tensor) -> tuple[int, tuple[int, ...], tuple[int, ...]]
 
 
 def _mixing(ways: int, size: int) -> onnx.GraphProto:
-    """One step of ``Graph.mix``: the states, what is kept of each and what is written, to the states, twice."""
-    nodes, letters = [], ("h", "kept", "written")
+    """One step of ``Graph.mix``: the states, z, g and what is inside, of each way, to the states and the outputs."""
+    nodes = []
     for way in range(ways):
         nodes += [
-            helper.make_node("Mul", [f"kept{way}", f"h{way}"], [f"left{way}"]),
-            helper.make_node("Add", [f"left{way}", f"written{way}"], [f"next{way}"]),
-            helper.make_node("Identity", [f"next{way}"], [f"out{way}"]),
+            helper.make_node("Sub", [f"g{way}", f"h{way}"], [f"apart{way}"]),
+            helper.make_node("Mul", [f"z{way}", f"apart{way}"], [f"moved{way}"]),
+            helper.make_node("Add", [f"h{way}", f"moved{way}"], [f"next{way}"]),
+            helper.make_node("Mul", [f"next{way}", f"inside{way}"], [f"out{way}"]),
         ]
-    values = [
-        [helper.make_tensor_value_info(f"{letter}{way}", TensorProto.FLOAT, ("B", size)) for way in range(ways)]
-        for letter in (*letters, "next", "out")
-    ]
-    return helper.make_graph(nodes, "mix", values[0] + values[1] + values[2], values[3] + values[4])
+    widths = {"h": size, "z": size, "g": size, "inside": 1, "next": size, "out": size}
+    values = {
+        letter: [
+            helper.make_tensor_value_info(f"{letter}{way}", TensorProto.FLOAT, ("B", width)) for way in range(ways)
+        ]
+        for letter, width in widths.items()
+    }
+    inputs = values["h"] + values["z"] + values["g"] + values["inside"]
+    return helper.make_graph(nodes, "mix", inputs, values["next"] + values["out"])

@@ -16,12 +16,17 @@ def mask_of(lengths: Tensor, steps: int) -> Tensor:
     return torch.arange(steps, device=lengths.device) < lengths[..., None]
 
 
-def mask_nodes(graph: Graph, lengths: str, x: str) -> str:
-    """The same in the graph: ``lengths (...)`` and ``x (..., T, D)`` to ``(..., T)`` of bool."""
+def mask_nodes(graph: Graph, lengths: str, x: str, steps: int = -1) -> str:
+    """The same in the graph: ``lengths (...)`` and ``x (..., T, D)`` to ``(..., T)`` of bool.
+
+    With ``steps`` 0 ``lengths (B,)`` and ``x (T, B, D)`` to ``(T, B)``.
+    """
     zero, one = graph.constant(np.array(0)), graph.constant(np.array(1))
-    steps = graph.add("Squeeze", graph.axis(x, -2))
-    column = graph.add("Unsqueeze", lengths, graph.constant(np.array([-1])))
-    return graph.add("Less", graph.add("Range", zero, steps, one), column)
+    count = graph.add("Squeeze", graph.axis(x, 0 if steps == 0 else -2))
+    step = graph.add("Range", zero, count, one)
+    if steps == 0:
+        return graph.add("Less", graph.add("Unsqueeze", step, graph.constant(np.array([1]))), lengths)
+    return graph.add("Less", step, graph.add("Unsqueeze", lengths, graph.constant(np.array([-1]))))
 
 
 def reverse(x: Tensor, lengths: Tensor) -> Tensor:

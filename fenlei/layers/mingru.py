@@ -51,23 +51,32 @@ class MinimalGRU(nn.Module):
         u = nn.functional.linear(x, weight, bias)
         return scan(u.view(*x.shape[:2], len(self.ways), 2, self.hidden_size), lengths).flatten(2)
 
-    def nodes(self, graph: Graph, x: str, lengths: str) -> str:
-        """The same in ONNX: products for all steps, then a ``Scan`` that reads both ways at once."""
-        # Rows of the weights so that one half of the products is z's, the other g's, each with its ways side by side.
-        weight, bias = (
-            torch.cat([way.get_parameter(kind).chunk(2)[part] for part in (0, 1) for way in self.ways])
-            for kind in ("weight", "bias")
-        )
-        products = graph.add("MatMul", x, graph.constant(weight.T))
-        u = graph.add("Add", products, graph.constant(bias))
-        a, b = graph.split(u, 2)
-        column = graph.add("Unsqueeze", mask_nodes(graph, lengths, x), graph.constant(np.array([2])))
+    def nodes(self, graph: Graph, x: str, lengths: str, steps: int = 1) -> str:
+        """The same in ONNX: products for all steps, then a ``Scan`` that reads both ways at once.
+
+        With ``steps`` 0 ``x (T, B, D)`` to ``(T, B, W)``: each step's numbers lie side by side, as the loop reads them.
+        """
+        if steps:
+            return graph.add(
+                "Transpose", self.nodes(graph, graph.add("Transpose", x, perm=(1, 0, 2)), lengths, 0), perm=(1, 0, 2)
+            )
+        column = graph.add("Unsqueeze", mask_nodes(graph, lengths, x, 0), graph.constant(np.array([2])))
         inside = graph.add("Cast", column, to=1)
-        z = graph.add("Mul", graph.add("Sigmoid", a), inside)
-        one, above = graph.constant(np.array(1, np.float32)), graph.add("Relu", b)
-        g = graph.add("Add", above, graph.add("Sigmoid", graph.add("Sub", b, above)))  # Where is several times slower
-        kept, written = graph.add("Sub", one, z), graph.add("Mul", z, g)
-        return graph.add("Mul", graph.mix(kept, written, self.hidden_size, len(self.ways)), inside)
+        rows, ways = graph.flat(x, self.ways[0].in_features), []
+        for number, way in enumerate(self.ways):
+            z, g = self._gates(graph, way, rows)
+            z, g = graph.like(z, x, 2), graph.like(g, x, 2)
+            # Read backwards, padding comes before the row: there the state must stay what it was, zero.
+            ways.append((graph.add("Mul", z, inside) if number else z, g))
+        return graph.mix([z for z, _ in ways], [g for _, g in ways], inside, self.hidden_size)
+
+    @staticmethod
+    def _gates(graph: Graph, way: nn.Linear, x: str) -> tuple[str, str]:
+        """``z`` and ``g (N, H)`` of ``x (N, D)``; ``g(a) = max(a + 1/2, sigmoid(a))``, for ``Where`` is slow."""
+        weights, biases = (graph.split(graph.weight(each), 2, axis=0) for each in (way.weight, way.bias))
+        a, b = (graph.linear(x, weight, bias) for weight, bias in zip(weights, biases, strict=True))
+        shifted = graph.add("Add", b, graph.constant(np.array(0.5, np.float32)))
+        return graph.add("Sigmoid", a), graph.add("Max", shifted, graph.add("Sigmoid", b))
 
 
 def scan(u: Tensor, lengths: Tensor) -> Tensor:

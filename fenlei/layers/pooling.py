@@ -32,8 +32,8 @@ class Pool(nn.Module, ABC):
         """``h (B, T, W)``, ``mask (B, T)`` of bool to ``(B, W)``."""
 
     @abstractmethod
-    def nodes(self, graph: Graph, h: str, mask: str) -> str:
-        """The same in ONNX."""
+    def nodes(self, graph: Graph, h: str, mask: str, steps: int = 1) -> str:
+        """The same in ONNX; with ``steps`` 0 of ``h (T, B, W)`` and ``mask (T, B)``."""
 
 
 class Last(Pool):
@@ -48,8 +48,10 @@ class Last(Pool):
         reads_forward = torch.arange(self.width, device=h.device) < self.width // self.ways
         return torch.where(reads_forward, end, h[:, 0])
 
-    def nodes(self, graph: Graph, h: str, mask: str) -> str:
+    def nodes(self, graph: Graph, h: str, mask: str, steps: int = 1) -> str:
         """The same in ONNX."""
+        if steps == 0:
+            h, mask = rows_first(graph, h, mask)
         count = graph.add("ReduceSum", graph.add("Cast", mask, to=7), graph.constant(np.array([1])), keepdims=1)
         last = graph.add("Sub", count, graph.constant(np.array(1)))
         end = graph.add("GatherND", h, last, batch_dims=1)
@@ -67,13 +69,12 @@ class Mean(Pool):
         weights = mask.to(h.dtype)
         return (h * weights[:, :, None]).sum(1) / weights.sum(1, keepdim=True)
 
-    def nodes(self, graph: Graph, h: str, mask: str) -> str:
+    def nodes(self, graph: Graph, h: str, mask: str, steps: int = 1) -> str:
         """The same in ONNX."""
-        axis = graph.constant(np.array([1]))
-        weights = graph.add("Cast", mask, to=1)
-        column = graph.add("Unsqueeze", weights, graph.constant(np.array([2])))
+        axis = graph.constant(np.array([steps]))
+        column = graph.add("Unsqueeze", graph.add("Cast", mask, to=1), graph.constant(np.array([2])))
         total = graph.add("ReduceSum", graph.add("Mul", h, column), axis, keepdims=0)
-        return graph.add("Div", total, graph.add("ReduceSum", weights, axis, keepdims=1))
+        return graph.add("Div", total, graph.add("ReduceSum", column, axis, keepdims=0))
 
 
 class Max(Pool):
@@ -86,11 +87,11 @@ class Max(Pool):
             return largest
         return h.masked_fill(~mask[:, :, None], LOW).amax(1)
 
-    def nodes(self, graph: Graph, h: str, mask: str) -> str:
+    def nodes(self, graph: Graph, h: str, mask: str, steps: int = 1) -> str:
         """The same in ONNX."""
-        column = graph.add("Unsqueeze", mask, graph.constant(np.array([2])))
-        low = graph.constant(np.array(LOW, np.float32))
-        inside = graph.add("Where", column, h, low)
+        if steps == 0:  # onnxruntime's maximum over the first axis takes ten times as long as over the second
+            h, mask = rows_first(graph, h, mask)
+        inside = graph.add("Add", h, penalty(graph, mask))
         largest = graph.add("ReduceMax", inside, axes=[1], keepdims=0)
         # A rectified filter that never fired is largest nowhere.
         silent = graph.add("Equal", largest, graph.constant(np.array(0, np.float32)))
@@ -143,17 +144,42 @@ class Attention(Pool):
         scores = self.context(torch.tanh(self.project(h))).squeeze(-1)
         return torch.softmax(scores.masked_fill(~mask, LOW), dim=1)
 
-    def nodes(self, graph: Graph, h: str, mask: str, shown: str = "attention") -> str:
+    def nodes(self, graph: Graph, h: str, mask: str, steps: int = 1, shown: str = "attention") -> str:
         """The same in ONNX; the weights are ``shown`` beside the answer."""
-        hidden = graph.add("MatMul", h, graph.add("Transpose", graph.weight(self.project.weight), perm=(1, 0)))
-        hidden = graph.add("Tanh", graph.add("Add", hidden, graph.weight(self.project.bias)))
+        rows = graph.flat(h, self.width)
+        hidden = graph.add(
+            "Tanh", graph.linear(rows, graph.weight(self.project.weight), graph.weight(self.project.bias))
+        )
         scores = graph.add("MatMul", hidden, graph.add("Transpose", graph.weight(self.context.weight), perm=(1, 0)))
-        column = graph.add("Unsqueeze", mask, graph.constant(np.array([2])))
-        scores = graph.add("Where", column, scores, graph.constant(np.array(LOW, np.float32)))
-        weights = graph.add("Softmax", scores, axis=1)
-        graph.show(graph.add("Squeeze", weights, graph.constant(np.array([2]))), shown, np.float32)
+        scores = graph.add("Add", graph.like(scores, h, 2), penalty(graph, mask))
+        weights = _softmax(graph, scores) if steps == 0 else graph.add("Softmax", scores, axis=1)
+        table = graph.add("Squeeze", weights, graph.constant(np.array([2])))
+        graph.show(graph.add("Transpose", table, perm=(1, 0)) if steps == 0 else table, shown, np.float32)
         weighed = graph.add("Mul", h, weights)
-        return graph.add("ReduceSum", weighed, graph.constant(np.array([1])), keepdims=0)
+        return graph.add("ReduceSum", weighed, graph.constant(np.array([steps])), keepdims=0)
+
+
+def penalty(graph: Graph, mask: str) -> str:
+    """What is added to numbers at each step that the largest is sought of: 0, on padding ``LOW``; ``(..., 1)``.
+
+    Onnxruntime's ``Where``, which would put it in their place, takes several times as long.
+    """
+    outside = graph.add("Cast", graph.add("Not", mask), to=1)
+    return graph.add(
+        "Unsqueeze", graph.add("Mul", outside, graph.constant(np.array(LOW, np.float32))), graph.constant(np.array([2]))
+    )
+
+
+def rows_first(graph: Graph, h: str, mask: str) -> tuple[str, str]:
+    """``h (T, B, W)``, ``mask (T, B)`` to ``(B, T, W)`` and ``(B, T)``."""
+    return graph.add("Transpose", h, perm=(1, 0, 2)), graph.add("Transpose", mask, perm=(1, 0))
+
+
+def _softmax(graph: Graph, scores: str) -> str:
+    """``softmax_t``, ``(T, B, 1)``, summed step by step: so it does not depend on how many steps of padding follow."""
+    largest = graph.add("ReduceMax", scores, axes=[0], keepdims=1)
+    powers = graph.add("Exp", graph.add("Sub", scores, largest))
+    return graph.add("Div", powers, graph.add("ReduceSum", powers, graph.constant(np.array([0])), keepdims=1))
 
 
 POOLINGS: dict[str, type[Pool]] = {"last": Last, "mean": Mean, "max": Max, "attention": Attention}
@@ -176,6 +202,6 @@ class Pooling(nn.Module):
         """``h (B, T, W)``, ``mask (B, T)`` to ``(B, self.width)``."""
         return torch.cat([part(h, mask) for part in self.parts], dim=1)
 
-    def nodes(self, graph: Graph, h: str, mask: str) -> str:
+    def nodes(self, graph: Graph, h: str, mask: str, steps: int = 1) -> str:
         """The same in ONNX."""
-        return graph.add("Concat", *(part.nodes(graph, h, mask) for part in self.parts), axis=1)
+        return graph.add("Concat", *(part.nodes(graph, h, mask, steps) for part in self.parts), axis=1)

@@ -59,11 +59,13 @@ class Recurrent(nn.Module):
             return joined
         return joined * inside[:, :, None].to(joined.dtype)
 
-    def nodes(self, graph: Graph, x: str, lengths: str) -> str:
-        """The same as ONNX's own recurrent operator with ``sequence_lens``."""
+    def nodes(self, graph: Graph, x: str, lengths: str, steps: int = 1) -> str:
+        """The same as ONNX's own recurrent operator with ``sequence_lens``; with ``steps`` 0 ``x (T, B, D)`` to
+        ``(T, B, W)``.
+        """
         _, op, order = CELLS[self.cell]
         biases = [self._stack(graph, kind, order) for kind in ("bias_ih_l0", "bias_hh_l0")]
-        steps_first = graph.add("Transpose", x, perm=(1, 0, 2))
+        steps_first = graph.add("Transpose", x, perm=(1, 0, 2)) if steps else x
         attributes = {
             "direction": "bidirectional" if len(self.ways) == 2 else "forward",
             "hidden_size": self.hidden_size,
@@ -76,8 +78,9 @@ class Recurrent(nn.Module):
         if not states:
             weights = [self._stack(graph, kind, order) for kind in MATRICES]
             states = graph.add(op, steps_first, *weights, bias, rows, **attributes)
-        rows_first = graph.add("Transpose", states, perm=(2, 0, 1, 3))  # (T, ways, B, H) -> (B, T, ways, H)
-        return graph.add("Reshape", rows_first, graph.constant(np.array([0, 0, self.width])))
+        # (T, ways, B, H) -> (B, T, ways, H) or (T, B, ways, H)
+        ways_last = graph.add("Transpose", states, perm=(2, 0, 1, 3) if steps else (0, 2, 1, 3))
+        return graph.add("Reshape", ways_last, graph.constant(np.array([0, 0, self.width])))
 
     def _stack(self, graph: Graph, kind: str, order: tuple[int, ...]) -> str:
         """One kind of weight of every way, gates in ONNX's order: ``(ways, G H, ...)``; done once, at the start."""

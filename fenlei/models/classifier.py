@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fenlei.bundle import ALONE, ONE_BY_ONE
 from fenlei.layers.graph import Graph
 from fenlei.layers.wide import WideTable
 from fenlei.models.deep import Deep
@@ -59,6 +60,10 @@ class Classifier(nn.Module):
 
     def nodes(self, graph: Graph) -> str:
         """The whole network in ONNX, from the pipeline's arrays to ``probabilities (B, C)``."""
+        if all(branch.encoder.steps == 0 for branch in self.branches):
+            graph.describe(ONE_BY_ONE, "yes")
+        if all(branch.encoder.alone for branch in self.branches):
+            graph.describe(ALONE, "yes")
         logits = [
             graph.add("Mul", branch.nodes(graph), graph.constant(self.scales[0] / len(self.branches)))
             for branch in self.branches

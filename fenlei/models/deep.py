@@ -54,9 +54,11 @@ class Deep(nn.Module):
         rows = ("B", "S") if self.encoder.reads_sentences else ("B",)
         inputs = {name: graph.input(name, np.int64, (*rows, "T")) for name in self.embeddings}
         lengths = graph.input("lengths", np.int64, rows)
+        steps = self.encoder.steps
+        if steps == 0:
+            inputs = {name: graph.add("Transpose", ids, perm=(1, 0)) for name, ids in inputs.items()}
         vectors = [table.nodes(graph, inputs[name]) for name, table in self.embeddings.items()]
         x = graph.add("Sum", *vectors) if len(vectors) > 1 else vectors[0]
-        document = self.encoder.nodes(graph, x, mask_nodes(graph, lengths, x), lengths)
-        weight = graph.add("Transpose", graph.weight(self.dense.weight), perm=(1, 0))
-        bias = graph.weight(self.dense.bias)
-        return graph.add("Add", graph.add("MatMul", document, weight), bias)
+        mask = mask_nodes(graph, lengths, x, -1 if steps else 0)
+        document = self.encoder.nodes(graph, x, mask, lengths)
+        return graph.linear(document, graph.weight(self.dense.weight), graph.weight(self.dense.bias))

@@ -22,6 +22,10 @@ class Encoder(nn.Module, ABC):
     """
 
     reads_sentences: ClassVar[bool] = False
+    alone: ClassVar[bool] = (
+        False  # whether a row gets the same bits alone: onnxruntime's own loops make no such promise
+    )
+    steps: ClassVar[int] = 1  # the axis of the steps in the graph: 0 where all sums over them are taken step by step
     width: int
     state_width: int = 0
 
@@ -31,7 +35,11 @@ class Encoder(nn.Module, ABC):
 
     @abstractmethod
     def nodes(self, graph: Graph, x: str, mask: str, lengths: str) -> str:
-        """The same in ONNX: ``lengths (B,)`` int64 says again what ``mask`` says."""
+        """The same in ONNX: ``lengths (B,)`` int64 says again what ``mask`` says.
+
+        Where ``steps`` is 0, ``x (T, B, D)`` and ``mask (T, B)``: what a loop over steps reads lies side by side, and a
+        sum over all of them does not depend on how many of padding follow.
+        """
 
     def states(self, x: Tensor, mask: Tensor) -> Tensor:
         """``x (B, T, D)`` to a vector a step, ``(B, T, state_width)``."""

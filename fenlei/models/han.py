@@ -31,7 +31,7 @@ class Level(nn.Module):
 
     def nodes(self, graph: Graph, x: str, mask: str, lengths: str, shown: str) -> str:
         """The vectors in ONNX; the weights are ``shown`` beside the answer."""
-        return self.attention.nodes(graph, self.recurrent.nodes(graph, x, lengths), mask, shown)
+        return self.attention.nodes(graph, self.recurrent.nodes(graph, x, lengths), mask, shown=shown)
 
 
 class Reading(NamedTuple):

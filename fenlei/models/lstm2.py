@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor
 
 from fenlei.layers.dense import Dense
@@ -18,6 +20,8 @@ class LSTM2(Encoder):
     The tutorial read ``outputs[:, -1]``, which on a short text is the state after a run of padding. ``dense`` puts its
     ReLU layer of that size behind the last step.
     """
+
+    steps: ClassVar[int] = 0
 
     def __init__(self, input_size: int, hidden_size: int = 64, dropout: float = 0.2, dense: int = 0) -> None:
         super().__init__()
@@ -39,5 +43,5 @@ class LSTM2(Encoder):
 
     def nodes(self, graph: Graph, x: str, mask: str, lengths: str) -> str:
         """The same in ONNX; dropout is gone."""
-        states = self.second.nodes(graph, self.first.nodes(graph, x, lengths), lengths)
-        return self.dense.nodes(graph, self.pooling.nodes(graph, states, mask))
+        states = self.second.nodes(graph, self.first.nodes(graph, x, lengths, self.steps), lengths, self.steps)
+        return self.dense.nodes(graph, self.pooling.nodes(graph, states, mask, self.steps))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from fenlei.layers.mingru import MinimalGRU
 from fenlei.models.reader import Reader
@@ -14,6 +15,8 @@ class MinGRU(Reader):
     ``h_t = (1 - z_t) * h_{t-1} + z_t * g_t`` with gate and candidate made of ``x_t`` alone: a quarter of the LSTM's
     arithmetic, and no matrix product inside the loop. Feng et al. 2024.
     """
+
+    alone: ClassVar[bool] = True
 
     def __init__(
         self,

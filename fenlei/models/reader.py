@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor
 
@@ -15,6 +16,8 @@ from fenlei.models.encoder import Encoder
 
 class Reader(Encoder):
     """``h_1 .. h_T = recurrent(x)``, ``document = pooling(h)``; a network says which recurrence and which pooling."""
+
+    steps: ClassVar[int] = 0
 
     def __init__(self, recurrent: Recurrent | MinimalGRU, pooling: str | Sequence[str]) -> None:
         super().__init__()
@@ -32,4 +35,4 @@ class Reader(Encoder):
 
     def nodes(self, graph: Graph, x: str, mask: str, lengths: str) -> str:
         """The same in ONNX."""
-        return self.pooling.nodes(graph, self.recurrent.nodes(graph, x, lengths), mask)
+        return self.pooling.nodes(graph, self.recurrent.nodes(graph, x, lengths, self.steps), mask, self.steps)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import ClassVar
 
 from torch import Tensor, nn
 
@@ -20,6 +21,8 @@ class Stacked(Encoder):
     before each layer. Without the sums, stacks of more than a few layers train badly (Wu et al. 2016, section 3.1; He
     et al. 2016).
     """
+
+    steps: ClassVar[int] = 0
 
     def __init__(
         self,
@@ -63,5 +66,5 @@ class Stacked(Encoder):
             else graph.add("MatMul", x, graph.add("Transpose", graph.weight(self.project.weight), perm=(1, 0)))
         )
         for layer in self.layers:
-            h = graph.add("Add", h, layer.nodes(graph, h, lengths))
-        return self.pooling.nodes(graph, h, mask)
+            h = graph.add("Add", h, layer.nodes(graph, h, lengths, self.steps))
+        return self.pooling.nodes(graph, h, mask, self.steps)
