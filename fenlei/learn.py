@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 import fenlei
-from fenlei import linear, preparing, ranks, training
+from fenlei import linear, memory, preparing, ranks, training
 from fenlei.auto import decide
 from fenlei.beside import Beside, Check
 from fenlei.branches import train_branches
@@ -263,7 +263,9 @@ def fit_linear(data: Data, pipeline: Pipeline, check: Check) -> Linear | None:
         return linear.cross_fit(*whole, columns=columns, classes=classes, check=check)
     train = data.fitted or train
     sides = (train.encoded, train.targets, dev.encoded, dev.targets, train.weights, dev.weights)
-    return linear.fit(*sides, columns=columns, classes=classes, check=check)
+    fitted = linear.fit(*sides, columns=columns, classes=classes, check=check)
+    memory.release()  # the copies of the matrix that each class's fit made
+    return fitted
 
 
 def wait_for(fit: Beside[Linear | None], trained: bool, measure: str, watch: Watch) -> Linear | None:

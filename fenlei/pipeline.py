@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fenlei.codepoints import SPACE, Lines, ends, normalized
-from fenlei.cutting import POOL_CHARS, tokenize
 from fenlei.ngrams import NgramTable
 from fenlei.streams import STREAMS, TokenBatch, Tokens
 from fenlei.text import Tokenizer, sentences
@@ -263,8 +262,6 @@ def spread(
 def cut(texts: Sequence[str], tokenizer: Tokenizer) -> TokenBatch:
     """The texts, normalized and cut, all of them at once."""
     lines = normal(texts, tokenizer)
-    if tokenizer.name == "jieba" and len(lines.points) > POOL_CHARS:
-        return TokenBatch(lines, Tokens.of(list(tokenize(texts, tokenizer))))
     if tokenizer.name == "chars":
         tokens = Tokens.characters(lines.without_spaces())
     else:

@@ -14,7 +14,9 @@ if TYPE_CHECKING:
     from fenlei.corpus import Correction, Document, Ledger
     from fenlei.recipe import Recipe
 
-MOST_DEV = 50_000_000  # bytes of text that are carved from a corpus in files at most
+# What is carved at most: past this dev only takes longer, and the error of its accuracy is 0.2 points at 90 %.
+MOST_DEV = 20_000
+MOST_DEV_BYTES = 50_000_000  # of text, of a corpus in files
 
 Sides = dict[str, "Sequence[Document]"]
 
@@ -53,8 +55,7 @@ def divide(
     if arguments.dev:
         kind = kind_of(documents, arguments.labels)
         sides["dev"], found = read_data(arguments.dev, arguments.encoding, kind, cache)
-        ledger.entries += found.entries
-        ledger.notes += found.notes
+        ledger.merge(found)
     if arguments.corrections is not None:
         correct_labels(sides, arguments.corrections, ledger)
     if arguments.dev:
@@ -101,21 +102,21 @@ def correct_labels(sides: Sides, found: list[Correction], ledger: Ledger) -> Non
         sides[name] = [document for document in islice(documents, len(side)) if document is not None]
     for line in done.summary():
         say(line)
-    ledger.entries += done.entries
-    ledger.notes += done.notes
+    ledger.merge(done)
 
 
 def carve(sides: Sides, ledger: Ledger, recipe: Recipe) -> None:
-    """Move a share of every class from train to dev."""
+    """Move a share of every class from train to dev, at most ``MOST_DEV`` documents."""
     from fenlei import corpus
     from fenlei.corpus.store import Store
 
-    fraction = recipe.dev_fraction
-    if isinstance(sides["train"], Store):  # past some size a larger dev set only takes longer
-        fraction = min(fraction, MOST_DEV / max(1, int(sides["train"].texts.sizes.sum())))
+    fraction = min(recipe.dev_fraction, MOST_DEV / max(1, len(sides["train"])))
+    if isinstance(sides["train"], Store):
+        fraction = min(fraction, MOST_DEV_BYTES / max(1, int(sides["train"].texts.sizes.sum())))
     sides["train"], sides["dev"] = corpus.split_dev(sides["train"], fraction, recipe.seed)
     share = f"{fraction:.{0 if fraction >= 0.01 else 2}%} of each class, seed {recipe.seed}"
-    ledger.note(f"{len(sides['dev']):,} documents were held out as dev ({share})")
+    enough = ": more would only take longer" if fraction < recipe.dev_fraction else ""
+    ledger.note(f"{len(sides['dev']):,} documents were held out as dev ({share}){enough}")
     say(ledger.notes[-1])
 
 

@@ -280,6 +280,13 @@ def label_sets(documents: Sequence[Document]) -> Column[Labels]:
     return Column(list(number), codes)
 
 
+def splits(documents: Sequence[Document]) -> Array:
+    """The number of each document's split in ``SPLITS``, ``(N,)``."""
+    if isinstance(documents, Store):
+        return np.asarray(documents.splits[documents.places])
+    return np.fromiter((SPLITS.index(each.split) for each in documents), np.uint8, len(documents))
+
+
 def firsts(documents: Sequence[Document]) -> Places:
     """For each document the place of the first one with the same text, ``(N,)``: its own where it is the first."""
     if not isinstance(documents, Store):
@@ -298,7 +305,7 @@ def firsts(documents: Sequence[Document]) -> Places:
 def by_split(documents: Sequence[Document]) -> dict[str, Sequence[Document]]:
     """The documents of train, dev and test; those of no named split are for training."""
     if isinstance(documents, Store):
-        numbers = documents.splits[documents.places]
+        numbers = splits(documents)
         numbers = np.where(numbers == 0, SPLITS.index("train"), numbers)
         return {name: documents.take(np.flatnonzero(numbers == SPLITS.index(name))) for name in SPLITS[1:]}
     sides: dict[str, list[Document]] = {name: [] for name in SPLITS[1:]}
