@@ -36,20 +36,17 @@ def corpus_of(megabytes: int, path: Path) -> list[dict[str, str]]:
     """JSON lines of about 600 bytes: a class's own words among common ones and noise. Returns the first ones."""
     chance = random.Random(0)
     noise = [chr(number) for number in range(0x4E00, 0x9FA5)]
-    drawn = {
-        label: (
-            [*own, *COMMON_CHINESE, *noise],
-            [*spread(0.18, own), *spread(0.72, COMMON_CHINESE), *spread(0.1, noise)],
-        )
+    words = {label: [*own, *COMMON_CHINESE, *noise] for label, own in CHINESE.items()}
+    totals = {
+        label: list(itertools.accumulate([*spread(0.18, own), *spread(0.72, COMMON_CHINESE), *spread(0.1, noise)]))
         for label, own in CHINESE.items()
     }
-    totals = {label: list(itertools.accumulate(weights)) for label, (_, weights) in drawn.items()}
     first: list[dict[str, str]] = []
     with path.open("w", encoding="utf-8") as file:
         while file.tell() < megabytes * 10**6:
             labels = chance.choices(list(CHINESE), k=2000)
-            words = (chance.choices(drawn[label][0], cum_weights=totals[label], k=100) for label in labels)
-            rows = [{"text": "".join(text), "label": label} for label, text in zip(labels, words, strict=True)]
+            texts = (chance.choices(words[label], cum_weights=totals[label], k=100) for label in labels)
+            rows = [{"text": "".join(text), "label": label} for label, text in zip(labels, texts, strict=True)]
             first = first or rows[:200]
             file.write("".join(json.dumps(row, ensure_ascii=False) + "\n" for row in rows))
     return first
