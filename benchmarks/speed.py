@@ -32,12 +32,10 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_se
 from torch.utils.data import DataLoader, Dataset
 
 from fenlei import training
-from fenlei.auto import decide
 from fenlei.branches import build_branch
-from fenlei.counting import build_pipeline
 from fenlei.folds import Data
 from fenlei.layers import kernels
-from fenlei.learn import Labelled, classes_of, encode
+from fenlei.learn import Labelled, prepare
 from fenlei.pipeline import Pipeline
 from fenlei.recipe import Recipe
 
@@ -201,10 +199,8 @@ def main() -> None:
         for side in split(arguments.data, "thucnews_titles", arguments.rows)
     )
     dev = Labelled(dev.texts[:100], dev.labels[:100])
-    recipe = decide(train.texts, Recipe(wide=False, batch_size=BATCH, epochs=100), say=lambda _: None)
-    labels = classes_of(map(str, train.labels))
-    pipeline = build_pipeline(train.texts, recipe, len(labels))
-    data = encode(train, dev, labels, pipeline, recipe)
+    recipe = Recipe(wide=False, batch_size=BATCH, epochs=100, branches=1)
+    _, data, pipeline, recipe = prepare(train, dev, recipe, lambda _: None)
     tokens = float(np.mean(data.train.encoded.lengths))
     with training.deterministic(recipe):
         found = measure(data, pipeline, recipe, arguments.steps, arguments.rounds)

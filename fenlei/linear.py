@@ -13,9 +13,9 @@ import numpy as np
 import numpy.typing as npt
 import scipy.sparse
 from sklearn.exceptions import ConvergenceWarning
-from sklearn.svm import LinearSVC
 
 from fenlei.beside import Check
+from fenlei.machines import MOST, Machines
 from fenlei.objective import quality
 from fenlei.pipeline import Encoded
 
@@ -80,7 +80,7 @@ class Machine:
 
     def fit(self, side: Side) -> tuple[Floats, Floats]:
         """Weights ``(V, C)`` and bias ``(C,)``."""
-        return _fit_one(side.x, side.targets, self.classes, self.cost, self.share, side.weights, self.check)
+        return _fit_all(side.x, side.targets, self.classes, self.cost, self.share, side.weights, self.check)
 
     def judge(self, learned: Side, held: Side) -> Floats:
         """The scores of ``held`` after learning from ``learned``."""
@@ -109,7 +109,7 @@ def fit(
     ``check`` is called before each class and may raise. Fits that end unfinished warn, see ``unfinished_fits``.
     """
     began = time.perf_counter()
-    learned = Side(matrix(train, columns).astype(np.float64), targets, weights)
+    learned = Side(matrix(train, columns), targets, weights)
     held = Side(matrix(dev, columns), dev_targets, dev_weights)
     best = _search(learned, held, classes, costs or (COSTS if len(targets) <= MANY else COSTS[:1]), check)
     return replace(best, seconds=time.perf_counter() - began)
@@ -130,7 +130,7 @@ def cross_fit(
     Settings are chosen on the first part; ``weight`` and ``bias`` are then learned from all documents (Wolpert 1992).
     """
     began = time.perf_counter()
-    side = Side(matrix(whole, columns).astype(np.float64), targets, weights)
+    side = Side(matrix(whole, columns), targets, weights)
     rest = [np.setdiff1d(np.arange(len(targets)), part) for part in parts]
     first = _search(side.take(rest[0]), side.take(parts[0]), classes, COSTS, check)
     machine = Machine(classes, first.cost, first.emphasis, check)
@@ -156,7 +156,7 @@ def _search(learned: Side, held: Side, classes: int, costs: Sequence[float], che
     return max(best, attempt(best.cost, 0.0), key=lambda each: each.dev_accuracy)
 
 
-def _fit_one(
+def _fit_all(
     x: scipy.sparse.csr_matrix,
     targets: Ints,
     classes: int,
@@ -173,24 +173,17 @@ def _fit_one(
     bias[sizes == len(targets)] = 1.0
     able = np.flatnonzero((sizes > 0) & (sizes < len(targets)))
     mirrored = not several and len(able) == 2  # the one is what the other is not
-    for each in able[mirrored:]:
-        check()
-        inside = targets[:, each] > 0 if several else targets == each
-        weight[:, each], bias[each] = _against_rest(x, inside, cost, share, weights)
+    machines = Machines(x, weights, TOLERANCE, check)
+    sought = able[mirrored:]
+    for start in range(0, len(sought), MOST):
+        own = sought[start : start + MOST]
+        inside = targets[:, own] > 0 if several else targets[:, None] == own
+        scale = emphasis(x, inside, share) if share else None
+        weight[:, own], bias[own] = machines.fit(np.where(inside, 1, -1).astype(np.float32), cost, scale)
     if mirrored:
         weight[:, able[0]], bias[able[0]] = -weight[:, able[1]], -bias[able[1]]
     weight[0] = 0.0
     return weight, bias
-
-
-def _against_rest(
-    x: scipy.sparse.csr_matrix, inside: npt.NDArray[np.bool_], cost: float, share: float, weights: Floats | None
-) -> tuple[npt.NDArray[np.float64], float]:
-    """One class against the others: a weight an n-gram, and the bias."""
-    scale = emphasis(x, inside, share)
-    machine = LinearSVC(C=cost, random_state=0, max_iter=300, tol=TOLERANCE)
-    machine.fit(x @ scipy.sparse.diags(scale), inside, sample_weight=weights)
-    return machine.coef_[0] * scale, float(machine.intercept_[0])
 
 
 @contextlib.contextmanager
@@ -203,15 +196,19 @@ def unfinished_fits() -> Iterator[None]:
         yield
 
 
-def emphasis(x: scipy.sparse.csr_matrix, inside: npt.NDArray[np.bool_], share: float) -> npt.NDArray[np.float64]:
-    """``1 - share + share |r| / mean |r|`` for each n-gram, ``r`` its log-count ratio between a class and the others.
+def emphasis(x: scipy.sparse.csr_matrix, inside: npt.NDArray[np.bool_], share: float) -> Floats:
+    """``1 - share + share |r| / mean |r|`` for each n-gram and class, ``(V, K)``; the documents ``inside (B, K)`` each.
 
-    An n-gram that tells the class needs a smaller weight to be heard, so the regularizer spares it: the support vector
-    machine with naive Bayes features (Wang and Manning 2012), interpolated with the plain one (share 0).
+    ``r`` is the n-gram's log-count ratio between the class and the others. An n-gram that tells the class needs a
+    smaller weight to be heard, so the regularizer spares it: the support vector machine with naive Bayes features (Wang
+    and Manning 2012), interpolated with the plain one (share 0).
     """
+    found = np.empty((x.shape[1], inside.shape[1]), np.float32)
     totals = np.bincount(x.indices, minlength=x.shape[1])
-    within = np.bincount(x[inside].indices, minlength=x.shape[1])
-    count = int(inside.sum())
-    ratio = np.log((1 + within) / (1 + count)) - np.log((1 + totals - within) / (1 + len(inside) - count))
-    size = np.abs(ratio)
-    return np.asarray(1 - share + share * size / max(float(size.mean()), 1e-9))
+    for place, own in enumerate(inside.T):
+        within = np.bincount(x[own].indices, minlength=x.shape[1])
+        count = int(own.sum())
+        ratio = np.log((1 + within) / (1 + count)) - np.log((1 + totals - within) / (1 + len(own) - count))
+        size = np.abs(ratio)
+        found[:, place] = 1 - share + share * size / max(float(size.mean()), 1e-9)
+    return found

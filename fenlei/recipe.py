@@ -28,6 +28,7 @@ CHOICES = {
     "schedule": ("linear", "constant"),
     "class_weight": ("none", "balanced"),
     "device": ("cpu", "cuda", "auto"),
+    "pace": ("steady", "fast"),
 }
 RATES = ("learning_rate", "table_rate", "clip_norm")
 SHARES = ("dev_fraction", "dropout", "embedding_dropout", "label_smoothing", "teacher_share", "token_dropout", "warmup")
@@ -73,6 +74,7 @@ class Recipe:
     linear_documents: int | None = None
 
     # training
+    pace: str = "steady"
     seed: int = 0
     epochs: int | None = None
     steps: int | None = None
@@ -162,7 +164,7 @@ def _is_view(value: object) -> bool:
 
 PRESETS: dict[str, Mapping[str, Any]] = {
     "default": {},
-    "fast": {"epochs": 3, "branches": 1},
+    "fast": {"pace": "fast", "branches": 1},
     "best": {"teachers": 3},
     "classic": {
         "model": "lstm2",

@@ -5,6 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fenlei.auto import (
+    FAST,
     STREAMS_OF,
     VIEWS_OF,
     batch_size_for,
@@ -14,6 +15,7 @@ from fenlei.auto import (
     epochs_for,
     is_han,
     networks_for,
+    tokens_of,
 )
 from fenlei.recipe import Recipe
 from fenlei.streams import STREAMS
@@ -200,12 +202,33 @@ def test_many_texts_get_the_faster_network_and_rate() -> None:
     many, few = ["好的"] * 100_000, ["好的"] * 100
     recipe, said = decided(many)
     assert (recipe.model, recipe.learning_rate) == ("mingru", 3e-3)
-    assert "network: mingru, for 100,000 texts" in said
+    assert "network: mingru, for 100,000 texts of about 2 tokens" in said
     assert (decided(few)[0].model, decided(few)[0].learning_rate) == ("bilstm", 1e-3)
     assert decided(many, model="bilstm")[0].learning_rate == 1e-3
     assert decided(many, learning_rate=1e-4)[0].learning_rate == 1e-4
     assert decided(many, options={"hidden_size": 8})[0].model == "bilstm"
     assert decided(many, model=None)[0].model is None
+
+
+def test_long_texts_need_be_fewer_for_it() -> None:
+    assert decided(["好" * 1000] * 2_600)[0].model == "mingru"
+    assert decided(["好" * 1000] * 2_400)[0].model == "bilstm"
+    assert decided(["好" * 5000] * 2_400)[0].model == "bilstm", "the network reads 1,024 of each"
+    assert tokens_of([], Recipe()) == 0
+
+
+def test_a_fast_pace_means_a_narrow_network_or_few_epochs() -> None:
+    recipe, said = decided(["好的" * 10] * 100_000, pace="fast", branches=1)
+    assert (recipe.model, recipe.options, recipe.embedding_size) == ("mingru", FAST["options"], 64)
+    assert (recipe.epochs, recipe.batch_size, recipe.learning_rate) == (3, 256, 5e-3)
+    assert "network: mingru, a narrow one, for 100,000 texts of about 20 tokens" in said
+    kept = {"embedding_size": 32, "batch_size": 16, "learning_rate": 1e-4, "epochs": 7}
+    asked = decided(["好的" * 10] * 100_000, pace="fast", branches=1, **kept)[0]
+    assert {name: getattr(asked, name) for name in kept} == kept
+    assert decided(["好的" * 10] * 100_000, pace="fast", model="lstm")[0].embedding_size == 128
+    few = decided(["好的" * 10] * 20_000, pace="fast", branches=1)[0]
+    assert (few.model, few.embedding_size, few.epochs) == ("bilstm", 128, 4)
+    assert decided(["好的" * 10] * 100, pace="fast")[0].epochs == epochs_for(100)
 
 
 def test_texts_that_are_all_the_same_do_not_judge_each_other() -> None:

@@ -202,7 +202,7 @@ def test_options_go_over_the_preset():
     recipe = choose_recipe("lstm2", "fast", {"epochs": 9, "options": {"hidden_size": 2}}, 0)
     assert (recipe.model, recipe.epochs, recipe.options) == ("lstm2", 9, {"hidden_size": 2})
     recipe = choose_recipe("lstm2", "fast", {"patience": 9}, 0)
-    assert (recipe.patience, recipe.epochs) == (9, PRESETS["fast"]["epochs"])
+    assert (recipe.patience, recipe.pace) == (9, PRESETS["fast"]["pace"])
 
 
 def test_the_recipe_is_in_the_bundle(fitted):

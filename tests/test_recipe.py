@@ -105,12 +105,12 @@ def test_json_holds_a_recipe() -> None:
 
 def test_presets_are_recipes_and_the_first_changes_nothing() -> None:
     assert Recipe().change(**PRESETS["default"]) == Recipe()
-    assert Recipe().change(**PRESETS["fast"]).epochs == 3
+    assert Recipe().change(**PRESETS["fast"]).pace == "fast"
     assert all(preset(name) == Recipe().change(**settings) for name, settings in PRESETS.items())
 
 
 def test_a_preset_takes_further_settings_and_another_network_its_own_options() -> None:
-    assert preset("fast", epochs=5, seed=2) == Recipe(epochs=5, branches=1, seed=2)
+    assert preset("fast", epochs=5, seed=2) == Recipe(epochs=5, branches=1, seed=2, pace="fast")
     assert preset("classic", model="lstm2").options == PRESETS["classic"]["options"]
     other = preset("classic", model="bilstm")
     assert (other.options, other.steps) == ({}, 10_000)

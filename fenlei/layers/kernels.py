@@ -12,15 +12,21 @@ import zlib
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import Tensor
 
 POINTER, COUNT, NUMBER = ctypes.c_void_p, ctypes.c_int64, ctypes.c_float
 
+MACHINES = (1, 4, 8, 16)  # side by side in one pass of ``descend``: 16 weights are a line of the cache
+
 SIGNATURES: dict[str, tuple[Any, list[Any]]] = {
     "sum_by_id": (COUNT, [POINTER, POINTER, COUNT, COUNT, COUNT, POINTER, POINTER, POINTER]),
     "adam_rows": (None, [POINTER] * 5 + [COUNT] * 2 + [NUMBER] * 5),
 }
+for width in MACHINES:
+    SIGNATURES[f"descend_{width}"] = (None, [POINTER] * 4 + [COUNT] + [POINTER] * 10)
 for precision in ("f32", "bf16"):
     SIGNATURES[f"mingru_forward_{precision}"] = (None, [POINTER] * 2 + [COUNT] * 4 + [POINTER] * 2)
     SIGNATURES[f"largest_{precision}"] = (None, [POINTER] * 2 + [COUNT] * 3 + [POINTER] * 3)
@@ -73,3 +79,10 @@ def call(name: str, kind: torch.dtype, *arguments: Tensor | int) -> None:
     assert LIBRARY is not None
     pointers = [each.data_ptr() if isinstance(each, Tensor) else each for each in arguments]
     getattr(LIBRARY, f"{name}_{PRECISIONS[kind]}")(*pointers)
+
+
+def descend(width: int, *arguments: npt.NDArray[np.generic] | int | None) -> None:
+    """One pass over documents for ``width`` linear machines: see ``fenlei.machines``. Arrays have no gaps."""
+    assert LIBRARY is not None
+    pointers = [each.ctypes.data if isinstance(each, np.ndarray) else each for each in arguments]
+    getattr(LIBRARY, f"descend_{width}")(*pointers)
