@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from fenlei.cli.output import say
@@ -94,12 +93,14 @@ def corrections(path: str) -> list[Correction]:
 def correct_labels(sides: Sides, found: list[Correction], ledger: Ledger) -> None:
     """Put right labels in the place of wrong ones on every side; what was done is said."""
     from fenlei.corpus import Ledger as NewLedger
-    from fenlei.corpus import correct
+    from fenlei.corpus.corrections import changes
+    from fenlei.corpus.store import amend
 
-    done = NewLedger()
-    documents = iter(correct([document for side in sides.values() for document in side], found, done))
+    done, start = NewLedger(), 0
+    changed = changes(list(sides.values()), found, done)
     for name, side in sides.items():
-        sides[name] = [document for document in islice(documents, len(side)) if document is not None]
+        own = {place - start: each for place, each in changed.items() if start <= place < start + len(side)}
+        sides[name], start = amend(side, own), start + len(side)
     for line in done.summary():
         say(line)
     ledger.merge(done)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, overload
 
 import numpy as np
@@ -167,6 +167,17 @@ class Store(Sequence[Document]):
         codes = np.array([number.setdefault(change(found), len(number)) for found in self.sets], np.int32)
         return Store(self.texts, self.sources, self.splits, codes[self.codes], list(number))
 
+    def amend(self, changed: Mapping[int, Document | None]) -> Store:
+        """With the labels of the documents at some places, and without those that are None there."""
+        number = {labels: code for code, labels in enumerate(self.sets)}
+        codes, kept = np.array(self.codes, np.int32), np.ones(len(self), bool)
+        for place, document in changed.items():
+            if document is None:
+                kept[place] = False
+            else:
+                codes[self.places[place]] = number.setdefault(document.labels, len(number))
+        return Store(self.texts, self.sources, self.splits, codes, list(number)).take(np.flatnonzero(kept))
+
     @classmethod
     def over(cls, files: Files, sets: list[Labels], places: Places | None = None) -> Store:
         """The documents that ``write`` has put into an entry."""
@@ -261,6 +272,14 @@ def where(documents: Sequence[Document], wanted: Callable[[Document], bool]) -> 
 def take(documents: Sequence[Document], places: Places) -> Sequence[Document]:
     """The documents at some places."""
     return documents.take(places) if isinstance(documents, Store) else [documents[place] for place in places.tolist()]
+
+
+def amend(documents: Sequence[Document], changed: Mapping[int, Document | None]) -> Sequence[Document]:
+    """The documents with others at some places, which differ in their labels alone, and without those that are None."""
+    if isinstance(documents, Store):
+        return documents.amend(changed)
+    found = (changed.get(place, document) for place, document in enumerate(documents))
+    return [document for document in found if document is not None]
 
 
 def relabel(documents: Sequence[Document], change: Callable[[Labels], Labels]) -> Sequence[Document]:
