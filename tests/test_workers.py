@@ -94,6 +94,18 @@ def test_a_bounded_number_of_texts_is_read_ahead(started: list[subprocess.Popen[
     results.close()  # type: ignore[attr-defined]
 
 
+def test_where_memory_is_short_fewer_processes_work(
+    started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "usable_cores", lambda: 8)
+    monkeypatch.setattr("fenlei.memory.limit", lambda: 8 * workers.WORKER_BYTES)
+    assert len(list(spread(TEXTS, COUNTING.job()))) > 2
+    assert len(started) == 2
+    monkeypatch.setattr("fenlei.memory.limit", lambda: 1)
+    list(spread(TEXTS, COUNTING.job()))
+    assert len(started) == 2
+
+
 def test_no_processes_are_refused() -> None:
     with pytest.raises(ValueError, match="processes is 0, expected at least 1"):
         spread([], COUNTING.job(), 0)
