@@ -355,7 +355,7 @@ def usage(encoded: Encoded, pipeline: Pipeline) -> dict[str, npt.NDArray[np.uint
     """How often training read each id of each stream, at most 65,535 times: what shrinking leaves out last."""
     most = np.iinfo(np.uint16).max
     return {
-        f"counts.{name}": np.minimum(np.bincount(encoded.columns[name].values, minlength=size), most).astype(np.uint16)
+        f"counts.{name}": np.minimum(encoded.columns[name].counts(size), most).astype(np.uint16)
         for name, size in pipeline.stream_sizes().items()
     }
 
