@@ -42,8 +42,8 @@ class Machines:
         check: Callable[[], None] = lambda: None,
     ) -> None:
         self.x, self.weights, self.tolerance, self.check = x, weights, tolerance, check
-        self._starts, self._columns = x.indptr.astype(np.int64), x.indices.astype(np.int32)
-        self._values = x.data.astype(np.float32)
+        self._starts, self._columns = x.indptr.astype(np.int64), x.indices.astype(np.int32, copy=False)
+        self._values = x.data.astype(np.float32, copy=False)
         self._rows = np.arange(x.shape[0]) if weights is None else np.flatnonzero(weights > 0)
 
     def fit(self, signs: Floats, cost: float, emphasis: Floats | None = None) -> tuple[Floats, Floats]:
