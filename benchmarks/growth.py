@@ -2,8 +2,8 @@
 
 Titles are repeated with word noise: of each copy one word in ten is replaced by one of another title. Every size is
 measured in a process of its own, everything in files; time is that of the processor, workers included, since the clock
-also shows who else is at work. Memory is what belongs to the processes alone (RssAnon, workers included): pages of
-mapped files come and go as the machine likes.
+also shows who else is at work. Memory is what belongs to a process alone (RssAnon), the most of this one and the most
+of its workers together: pages of mapped files come and go as the machine likes. Small sizes need no workers.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ class Watched:
     """Processor seconds and peak memory of this process and its workers while it is open."""
 
     def __enter__(self) -> Watched:
-        self.peak, self.done = 0, threading.Event()
+        self.peak, self.workers, self.done = 0, 0, threading.Event()
         self.seconds, self.wall = spent(), time.perf_counter()
         self.thread = threading.Thread(target=self._watch, daemon=True)
         self.thread.start()
@@ -70,7 +70,8 @@ class Watched:
 
     def _watch(self) -> None:
         while not self.done.wait(0.05):
-            self.peak = max(self.peak, anonymous())
+            own, *workers = anonymous()
+            self.peak, self.workers = max(self.peak, own), max(self.workers, sum(workers))
 
 
 def spent() -> float:
@@ -81,31 +82,37 @@ def spent() -> float:
     )
 
 
-def anonymous() -> int:
-    """Bytes of memory that no file stands behind, of this process and its children."""
-    own = os.getpid()
-    children = Path(f"/proc/{own}/task/{own}/children").read_text().split()
-    total = 0
-    for pid in (str(own), *children):
+def anonymous() -> list[int]:
+    """Bytes of memory that no file stands behind, of this process and of each worker.
+
+    A child that has not yet become another program shares its parent's memory: it is left out.
+    """
+    own = Path(f"/proc/{os.getpid()}")
+    children = (own / f"task/{own.name}/children").read_text().split()
+    command = (own / "cmdline").read_bytes()
+    found = []
+    for process in (own, *(own.with_name(pid) for pid in children)):
         try:
-            status = Path(f"/proc/{pid}/status").read_text()
+            status, its = (process / "status").read_text(), (process / "cmdline").read_bytes()
         except OSError:  # it has just ended
             continue
-        total += next((int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon")), 0)
-    return total
+        if process == own or its not in (command, b""):
+            held = (int(line.split()[1]) * 1024 for line in status.splitlines() if line.startswith("RssAnon"))
+            found.append(next(held, 0))
+    return found
 
 
 def measured(step: Callable[[], Any]) -> tuple[Any, dict[str, float]]:
     """What a step gives, and what it took."""
     with Watched() as found:
         result = step()
-    return result, {"cpu": found.seconds, "wall": found.wall, "peak": found.peak}
+    return result, {"cpu": found.seconds, "wall": found.wall, "peak": found.peak, "workers": found.workers}
 
 
 def one(path: Path, folder: Path) -> dict[str, Any]:
     """Reading and preparing, in files; then both again from the cache."""
     reading.LARGE = 0
-    result: dict[str, Any] = {"start": anonymous()}
+    result: dict[str, Any] = {"start": anonymous()[0]}
     with Cache(folder, 2**40) as cache:
         for run in ("first", "second"):
             (documents, _), read = measured(lambda: corpus.read(path, cache=cache))
@@ -123,18 +130,22 @@ def one(path: Path, folder: Path) -> dict[str, Any]:
 def table(found: dict[int, dict[str, Any]]) -> str:
     """A line a size."""
     lines = [
-        "| documents | read, µs each | count + encode, µs each | to the first | peak memory | second run |",
-        "|---|---|---|---|---|---|",
+        "| documents | read, µs each | count + encode, µs each | to the first "
+        "| memory | workers | n-grams | second run |",
+        "|---|---|---|---|---|---|---|---|",
     ]
     base = 0.0
     for count, each in found.items():
         read, rest = (each["first"][step]["cpu"] / count * 1e6 for step in ("read", "prepare"))
         base = base or read + rest
-        peak = max(each["first"][step]["peak"] for step in ("read", "prepare")) / 1e6
+        peak, workers = (
+            max(each["first"][step][kind] for step in ("read", "prepare")) / 1e6 for kind in ("peak", "workers")
+        )
         again = [sum(each["second"][step][kind] for step in ("read", "prepare")) for kind in ("cpu", "wall")]
         second = f"{again[0]:.1f} s of processor, {again[1]:.1f} s by the clock"
         ratio = (read + rest) / base
-        lines.append(f"| {count:,} | {read:.0f} | {rest:.0f} | {ratio:.2f} | {peak:,.0f} MB | {second} |")
+        memory = f"{peak:,.0f} MB | {workers:,.0f} MB | {each['ngrams']:,}"
+        lines.append(f"| {count:,} | {read:.0f} | {rest:.0f} | {ratio:.2f} | {memory} | {second} |")
     return "\n".join(lines)
 
 

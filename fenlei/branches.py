@@ -4,8 +4,6 @@ from __future__ import annotations
 
 from typing import Any
 
-import numpy as np
-
 from fenlei import pretraining, quantizing, training
 from fenlei.beside import Beside
 from fenlei.checkpoint import Checkpoint
@@ -123,7 +121,7 @@ def share_codes(network: Deep, part: Part, recipe: Recipe, watch: Watch) -> bool
     Without its codes the network would be lost, so the first Ctrl-C has to wait.
     """
     columns, stopped = part.train.encoded.columns, False
-    counts = {name: np.bincount(columns[name].values) for name in network.embeddings}
+    counts = {name: columns[name].counts(0) for name in network.embeddings}
     watch(Note("finding codes for the embedding"))
     with Beside(lambda _: quantizing.share_tables(network, counts, recipe.embedding_options, recipe.seed)) as finding:
         try:

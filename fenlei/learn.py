@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 import fenlei
-from fenlei import latent, linear, preparing, ranks, training
+from fenlei import latent, linear, memory, preparing, ranks, training
 from fenlei.auto import decide
 from fenlei.beside import Beside, Check
 from fenlei.branches import train_branches
@@ -292,8 +292,11 @@ def fit_linear(data: Data, pipeline: Pipeline, seed: int, check: Check) -> Linea
 
     own, others = (data.fitted or train).encoded, data.unlabelled
     if others is None or len(own) > linear.MANY:  # of so many texts further columns would take too much memory
-        return plain(lambda texts: texts, columns)
-    return latent.fit(plain, latent.directions([own, others], columns, seed), check)
+        fitted = plain(lambda texts: texts, columns)
+    else:
+        fitted = latent.fit(plain, latent.directions([own, others], columns, seed), check)
+    memory.release()  # what the fits have freed
+    return fitted
 
 
 def wait_for(fit: Beside[Linear | None], trained: bool, measure: str, watch: Watch) -> Linear | None:
@@ -383,7 +386,7 @@ def usage(encoded: Encoded, pipeline: Pipeline) -> dict[str, npt.NDArray[np.uint
     """How often training read each id of each stream, at most 65,535 times: what shrinking leaves out last."""
     most = np.iinfo(np.uint16).max
     return {
-        f"counts.{name}": np.minimum(np.bincount(encoded.columns[name].values, minlength=size), most).astype(np.uint16)
+        f"counts.{name}": np.minimum(encoded.columns[name].counts(size), most).astype(np.uint16)
         for name, size in pipeline.stream_sizes().items()
     }
 

@@ -1,9 +1,10 @@
-"""How much memory this process may use."""
+"""How much memory this process may use, and what it holds without need."""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -20,6 +21,21 @@ def limit() -> int:
         with contextlib.suppress(OSError, ValueError):  # "max" is no number
             found.append(int(path.read_text()))
     return min(found)
+
+
+def release() -> None:
+    """Give memory that nothing uses any more back to the machine.
+
+    glibc keeps what is freed between two blocks in use, and arrays of ever other sizes leave many such gaps: a
+    prediction of 6,000 documents was seen to hold a gigabyte, of which a tenth was in use. Elsewhere nothing happens.
+    """
+    if sys.platform != "linux":
+        return
+    import ctypes  # most processes never need it
+
+    trim = getattr(ctypes.CDLL(None), "malloc_trim", None)
+    if trim is not None:
+        trim(0)
 
 
 def _limits() -> Iterator[Path]:

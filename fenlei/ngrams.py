@@ -166,12 +166,14 @@ class NgramTable:
         return cls(*eliasfano.decode(array)) if array.dtype == np.uint8 else cls(array)
 
 
-def most_frequent(hashes: Hashes, counts: Ints, min_count: int, max_size: int) -> tuple[NgramTable, Ints]:
+def most_frequent(
+    hashes: Hashes, counts: Ints | npt.NDArray[np.uint32], min_count: int, max_size: int
+) -> tuple[NgramTable, Ints]:
     """The table of n-grams seen at least ``min_count`` times, at most the ``max_size`` most frequent; and their counts.
 
     ``hashes (V,)`` are sorted and distinct. Ties at the limit go to the smaller hash, so the choice is repeatable.
     """
     kept = np.flatnonzero(counts >= min_count)
     if len(kept) > max_size:
-        kept = np.sort(kept[np.argsort(-counts[kept], kind="stable")[:max_size]])
-    return NgramTable(hashes[kept]), counts[kept]
+        kept = np.sort(kept[np.argsort(-counts[kept].astype(np.int64), kind="stable")[:max_size]])
+    return NgramTable(hashes[kept]), counts[kept].astype(np.int64)

@@ -11,7 +11,6 @@ import numpy as np
 import numpy.typing as npt
 
 from fenlei.codepoints import SPACE, Lines, ends, normalized
-from fenlei.cutting import POOL_CHARS, tokenize
 from fenlei.ngrams import NgramTable
 from fenlei.streams import STREAMS, TokenBatch, Tokens
 from fenlei.text import Tokenizer, sentences
@@ -25,6 +24,7 @@ WIDE = ("ngrams", "ngram_values")  # the wide branch's columns: one row a docume
 
 CHUNK_TEXTS = 4096  # texts cut and looked up together: bounds the memory of any stream of texts
 CHUNK_CHARACTERS = 1_000_000
+BLOCK = 1 << 20  # numbers of a column that are looked at together
 
 
 class Ragged(NamedTuple):
@@ -70,6 +70,18 @@ class Ragged(NamedTuple):
         offsets = ends(lengths)
         place = np.arange(offsets[-1]) + np.repeat(self.offsets[rows] - offsets[:-1], lengths)
         return Ragged(self.values[place], offsets)
+
+    def counts(self, size: int) -> npt.NDArray[np.int64]:
+        """How often each whole number below ``size``, and each one there is, stands in the rows, ``(size or more,)``.
+
+        A block at a time: of a column in a file numpy would otherwise make a copy in memory, eight bytes a number.
+        """
+        found = np.zeros(size, np.int64)
+        for start in range(0, len(self.values), BLOCK):
+            block = np.bincount(self.values[start : start + BLOCK], minlength=len(found))
+            block[: len(found)] += found
+            found = block
+        return found
 
     @classmethod
     def join(cls, parts: Sequence[Ragged]) -> Ragged:
@@ -281,8 +293,6 @@ def spread(
 def cut(texts: Sequence[str], tokenizer: Tokenizer) -> TokenBatch:
     """The texts, normalized and cut, all of them at once."""
     lines = normal(texts, tokenizer)
-    if tokenizer.name == "jieba" and len(lines.points) > POOL_CHARS:
-        return TokenBatch(lines, Tokens.of(list(tokenize(texts, tokenizer))))
     if tokenizer.name == "chars":
         tokens = Tokens.characters(lines.without_spaces())
     else:

@@ -31,7 +31,7 @@ ROOT = Path(fenlei.__file__).parent
 # The program that decides them.
 PROGRAM = (
     *("text.py", "vocab.py", "ngrams.py", "streams.py", "wide.py", "pipeline.py", "tallies.py", "counting.py"),
-    *("codepoints.py", "numbering.py", "preparing.py", "cutting.py", "workers.py"),
+    *("codepoints.py", "numbering.py", "preparing.py", "workers.py"),
 )
 
 LARGE = 100_000_000  # characters of training texts: past this not all are for the linear model

@@ -15,7 +15,7 @@ import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 
-from fenlei import objective
+from fenlei import memory, objective
 from fenlei.checkpoint import Checkpoint
 from fenlei.models import Deep
 from fenlei.optimizing import Optimizer
@@ -28,6 +28,7 @@ Ints = npt.NDArray[np.int64]
 
 BATCH_SIZE = 128  # where the recipe leaves it open
 PREDICT_SIZE = 512
+RELEASED = 16  # batches of prediction between two returns of freed memory
 POOL = 64  # batches that are sorted by length together: nearly no padding, yet the order stays random
 BLOCK = 1 << 20  # numbers that are digested at a time
 TICK = 0.2  # seconds between two signs of life
@@ -469,12 +470,17 @@ def predict(model: Deep, encoded: Encoded, recipe: Recipe, ranks: Ranks = ALONE)
     """The recurrent branch's logits of every document, ``(B, C)``, not scaled, in fp32; each process finds a part."""
     model.eval()
     encoded = encoded.only(model.embeddings)
-    batches = by_length(np.arange(len(encoded)), encoded.sizes, PREDICT_SIZE, 2 * recipe.batch_tokens)
+    batches = by_length(np.arange(len(encoded)), encoded.sizes, PREDICT_SIZE, recipe.batch_tokens)
     device = device_of(model)
     mine = batches[ranks.rank :: ranks.count]
-    outputs = [model(tensors(encoded.batch(rows), device)) for rows in mine]
-    empty = torch.empty(0, model.dense.out_features, device=device)
-    parts = ranks.gather(torch.cat([empty, *outputs]))
+    outputs = torch.empty(sum(map(len, mine)), model.dense.out_features, device=device)
+    done = 0
+    for number, rows in enumerate(mine, 1):
+        outputs[done : done + len(rows)] = model(tensors(encoded.batch(rows), device))
+        done += len(rows)
+        if number % RELEASED == 0:
+            memory.release()
+    parts = ranks.gather(outputs)
     dealt = [rows for rank in range(ranks.count) for rows in batches[rank :: ranks.count]]
     order = np.argsort(np.concatenate(dealt), kind="stable")
     logits: npt.NDArray[np.float32] = torch.cat(parts).cpu().numpy()[order]

@@ -16,6 +16,7 @@ from fenlei.ngrams import Hashes, Ints, NgramTable
 from fenlei.streams import TokenBatch, Tokens
 
 Floats = npt.NDArray[np.float32]
+Sizes = npt.NDArray[np.uint32]
 STEP = 1 / 16  # 255 of them reach the idf of one document in 16 million
 
 
@@ -172,25 +173,26 @@ class Tally:
     Motwani 2002).
     """
 
-    LIMIT = 1 << 21  # hashes held before they are counted
-    MOST = 1 << 24
+    LIMIT = 1 << 19  # hashes held before they are counted
+    MOST = 1 << 23  # eight times the most that a table holds: 100 MB, and as much again while hashes are added
+    SHARE = 8  # of what is known at least this part is held before it is counted: each time all of it is moved
 
     def __init__(self, most: int = MOST) -> None:
         self.most = most
-        self._hashes, self._counts = np.zeros(0, np.uint64), np.zeros(0, np.int64)
-        self._waiting: list[tuple[Hashes, Ints]] = []
+        self._hashes, self._counts = np.zeros(0, np.uint64), np.zeros(0, np.uint32)
+        self._waiting: list[tuple[Hashes, Sizes]] = []
         self._size = 0
         self.missed = 0
 
     def add(self, hashes: Hashes, counts: Ints | None = None) -> None:
         """Count each of ``hashes (N,)`` once more, or so many times more as ``counts (N,)`` say."""
-        self._waiting.append((hashes, np.ones(len(hashes), np.int64) if counts is None else counts))
+        self._waiting.append((hashes, np.ones(len(hashes), np.uint32) if counts is None else counts.astype(np.uint32)))
         self._size += len(hashes)
-        if self._size > max(self.LIMIT, len(self._hashes) // 2):
+        if self._size > max(self.LIMIT, len(self._hashes) // self.SHARE):
             self.total()
 
-    def total(self) -> tuple[Hashes, Ints]:
-        """Distinct hashes, sorted, and their counts, both ``(V,)``."""
+    def total(self) -> tuple[Hashes, Sizes]:
+        """Distinct hashes, sorted, and their counts, at most 2**32 - 1, both ``(V,)``; good until more are added."""
         if self._waiting:
             waiting, counts = zip(*self._waiting, strict=True)
             self._waiting, self._size = [], 0
@@ -204,9 +206,10 @@ class Tally:
         place = np.searchsorted(self._hashes, hashes)
         known = place < len(self._hashes)
         known[known] = self._hashes[place[known]] == hashes[known]
-        summed = self._counts.copy()
-        summed[place[known]] += counts[known]
-        self._counts = np.insert(summed, place[~known], counts[~known])
+        held = place[known]
+        most = np.iinfo(np.uint32).max
+        self._counts[held] = np.minimum(self._counts[held] + counts[known], most)
+        self._counts = np.insert(self._counts, place[~known], np.minimum(counts[~known], most).astype(np.uint32))
         self._hashes = np.insert(self._hashes, place[~known], hashes[~known])
 
     def _forget(self) -> None:
@@ -215,12 +218,12 @@ class Tally:
         self._hashes, self._counts, self.missed = self._hashes[kept], self._counts[kept], self.missed + floor
 
 
-def sums(hashes: Hashes, counts: Ints) -> tuple[Hashes, Ints]:
+def sums(hashes: Hashes, counts: Ints | Sizes) -> tuple[Hashes, Ints]:
     """The distinct ones among ``hashes (N,)``, sorted, and the sum of the ``counts (N,)`` of each."""
     order = np.argsort(hashes, kind="stable")
     hashes, counts = hashes[order], counts[order]
     starts = np.flatnonzero(np.concatenate([np.ones(min(1, len(hashes)), bool), hashes[1:] != hashes[:-1]]))
-    return hashes[starts], np.add.reduceat(counts, starts) if len(starts) else counts
+    return hashes[starts], np.add.reduceat(counts, starts, dtype=np.int64) if len(starts) else np.zeros(0, np.int64)
 
 
 def document_ngrams(batch: TokenBatch, views: Sequence[tuple[str, int]]) -> Iterator[Hashes]:

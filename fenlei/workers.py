@@ -15,11 +15,14 @@ from typing import IO, Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fenlei import memory
+
 Arrays = Mapping[str, npt.NDArray[Any]]
 Work = Callable[[list[str]], Arrays]
 
 CHUNK_CHARS = 1 << 18  # of one message: the memory of a worker is a small multiple of what its chunk comes to
 CHUNK_TEXTS = 1 << 12
+WORKER_BYTES = 160 << 20  # that a worker process comes to at most: its libraries, the dictionary, its chunk
 POOL_CHARS = 1 << 20  # fewer characters are done sooner than a worker process starts
 
 
@@ -35,11 +38,12 @@ def spread(texts: Iterable[str], job: Job, processes: int | None = None) -> Iter
     """What ``job.work`` makes of each chunk of ``texts``, in order: the same arrays however many processes work.
 
     Up to a million characters are worked on here, more by ``processes`` worker processes (None: one for each usable
-    core); then at most one chunk a worker is read ahead. The workers end with the iterator and with this process.
+    core, fewer where memory is short); then at most one chunk a worker is read ahead. The workers end with the iterator
+    and with this process.
     """
     if processes is not None and processes < 1:
         raise ValueError(f"processes is {processes}, expected at least 1, or None for one for each usable core")
-    count = processes or usable_cores()
+    count = processes or min(usable_cores(), affordable())
     runs = chunks(texts)
     first: list[list[str]] = []
     if count > 1 and sys.executable:
@@ -55,6 +59,11 @@ def spread(texts: Iterable[str], job: Job, processes: int | None = None) -> Iter
 def usable_cores() -> int:
     """Cores that this process may run on."""
     return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def affordable() -> int:
+    """Worker processes that a quarter of the memory holds, at least one."""
+    return max(1, memory.limit() // 4 // WORKER_BYTES)
 
 
 def chunks(texts: Iterable[str]) -> Iterator[list[str]]:

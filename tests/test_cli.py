@@ -299,6 +299,14 @@ def test_dev_is_carved_from_train_and_said(run: Run, tmp_path: Path, data: Path)
     assert "the dev scores are those of the training data" in result.err
 
 
+def test_no_more_documents_than_are_needed_are_held_out(
+    run: Run, tmp_path: Path, data: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("fenlei.cli.data.MOST_DEV", 6)
+    result = run("train", data / "train.tsv", "--out", tmp_path / "B", *LINEAR)
+    assert "6 documents were held out as dev (5% of each class, seed 0): more would only take longer" in result.err
+
+
 def test_few_texts_without_dev_are_judged_by_networks_that_did_not_learn_from_them(
     run: Run, tmp_path: Path, data: Path
 ) -> None:

@@ -12,7 +12,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fenlei import corpus
+from fenlei.cache import Cache
 from fenlei.corpus import Document, Ledger
+from fenlei.corpus import documents as audits
+from fenlei.corpus import ledger as ledgers
+from fenlei.corpus.documents import audit
+from fenlei.corpus.store import Store, write
 
 ZH = [
     "这间酒店的环境和服务态度都很不错，房间也宽敞",
@@ -587,6 +592,32 @@ def test_ledger_counts_sums_up_and_survives_json():
     ]
     again = Ledger.from_json(ledger.to_json())
     assert (again.entries, again.notes, again.counts) == (ledger.entries, ledger.notes, ledger.counts)
+    assert len(ledger.entries) == 1001
+    assert ledger.more == again.more == {"empty": 200}
+    again.merge(ledger)
+    assert again.counts == {"empty": 2400, "ragged": 2}
+    assert (len(again.entries), again.more) == (1002, {"empty": 1400})
+
+
+def test_a_corpus_of_copies_is_counted_and_the_first_ones_named(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(ledgers, "NAMED", 3)
+    monkeypatch.setattr(audits, "NAMED", 3)
+    rows = [Document("same", "a" if n % 4 else "b", f"d:{n}", "dev" if n % 5 == 0 else "train") for n in range(40)]
+    expected = None
+    with Cache(tmp_path) as cache:
+        draft = cache.draft("0" * 64)
+        for documents in (rows, Store.over(draft, write(rows, draft))):
+            ledger = Ledger()
+            audit(documents, ledger)
+            assert ledger.counts == {"conflict": 30, "leak": 8, "duplicate": 8}
+            assert ledger.more == {"conflict": 27, "leak": 5, "duplicate": 5}
+            assert ledger.entries[:3] == [
+                ("leak", "d:0", "d:1"), ("conflict", "d:1", "d:0"), ("conflict", "d:2", "d:0"),
+            ]  # fmt: skip
+            assert expected in (None, ledger.entries)
+            expected = ledger.entries
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"notes": [], "entries": [1]}', "[" * 100_000])

@@ -14,9 +14,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from fenlei.bundle import Bundle
+from fenlei.cache import Cache
 from fenlei.cli import main
+from fenlei.cli.data import correct_labels
 from fenlei.corpus import CORRECTED, LEFT_OUT, UNMATCHED, Document, Ledger, Suspicion
 from fenlei.corpus.corrections import CUT, HEADER, Correction, correct, read_corrections, text_cell, write_suspects
+from fenlei.corpus.store import Store, by_split, write
 from fenlei.screen import FORMULA, cell, restored
 
 if TYPE_CHECKING:
@@ -205,6 +208,22 @@ def test_several_labels_stand_in_one_cell() -> None:
     stream = io.StringIO()
     write_suspects([Suspicion(documents[0], "c", 0.5)], stream)
     assert stream.getvalue().splitlines()[1] == "d:1,x,a | b,c,0.5000,"
+
+
+def test_documents_in_files_are_corrected_as_in_memory(tmp_path: Path) -> None:
+    documents = [Document(f"text {n}", "abc"[n % 3], f"d:{n}", "dev" if n % 4 == 0 else "train") for n in range(40)]
+    wanted = [Correction(f"d:{n}", f"text {n}", ("new", None, "b")[n % 3], n + 2) for n in range(0, 40, 5)]
+    wanted += [Correction("d:7", "text 7", None, 99), Correction("d:8", "text 8", "a | c", 100)]
+    results = []
+    with Cache(tmp_path) as cache:
+        draft = cache.draft("0" * 64)
+        for whole in (documents, Store.over(draft, write(documents, draft))):
+            sides, ledger = by_split(whole), Ledger()
+            correct_labels(sides, wanted, ledger)
+            results.append(({name: list(side) for name, side in sides.items()}, ledger.entries, ledger.notes))
+            assert all(isinstance(side, type(whole)) for side in sides.values())
+    assert results[0] == results[1]
+    assert sum(map(len, results[0][0].values())) == 37
 
 
 # --- train ---

@@ -47,6 +47,15 @@ def make(
     return Pipeline(tokenizer, Vocab.build(map(tokenizer, TEXTS)), tables, road, max_length, sentence_length)
 
 
+@given(st.lists(st.integers(0, 9), max_size=40), st.integers(1, 7), st.integers(0, 15))
+def test_numbers_are_counted_a_block_at_a_time(values: list[int], block: int, size: int) -> None:
+    column = Ragged(np.array(values, np.uint8), np.array([0, len(values)]))
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(module, "BLOCK", block)
+        found = column.counts(size)
+    assert found.tolist() == np.bincount(np.array(values, np.int64), minlength=size).tolist()
+
+
 def assert_same(one: Encoded, other: Encoded, row: int) -> None:
     """Document ``row`` of ``one`` is the first of ``other``, to the bit."""
     assert one.columns.keys() == other.columns.keys()

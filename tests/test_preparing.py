@@ -203,18 +203,6 @@ def test_of_many_texts_the_linear_model_gets_what_memory_holds(monkeypatch: pyte
     assert memory.limit() > 0
 
 
-def test_the_memory_limit_is_that_of_the_machine_or_the_control_group(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    machine = memory.limit()
-    assert 2**26 < machine < 2**50
-    group = tmp_path / "group"
-    group.write_text("123456")
-    (tmp_path / "none").write_text("max")
-    monkeypatch.setattr(memory, "_limits", lambda: iter([group, tmp_path / "none", tmp_path / "gone"]))
-    assert memory.limit() == 123456
-
-
 def test_characters_of_a_store_are_told_from_its_bytes(tmp_path: Path) -> None:
     texts = [f"今天的消息{n}" for n in range(500)]
     with Cache(tmp_path) as cache:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import signal
 import socket
 import subprocess
@@ -204,6 +205,28 @@ def test_ctrl_c_ends_both_with_the_best_epoch(data: Path, tmp_path: Path) -> Non
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize("to_all", [True, False], ids=["as a terminal sends it", "to torchrun alone"])
+def test_ctrl_c_under_torchrun_leaves_the_best_epoch_or_nothing(data: Path, tmp_path: Path, to_all: bool) -> None:
+    call = torchrun(data, tmp_path / "A", "--epochs", "500", "--set", "patience=null")
+    environment = os.environ | {"PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(call, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True) as process:
+        try:
+            root = tmp_path / "A.checkpoint" / "checkpoint.json"
+            wait_for(lambda: root.exists() and re.search(r"epoch ([2-9]|\d\d)", root.read_text()) is not None)
+            workers = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
+            assert len(workers) >= 2
+            (os.killpg if to_all else os.kill)(process.pid, signal.SIGINT)
+            _, errors = process.communicate(timeout=90)
+        except BaseException:
+            os.killpg(process.pid, signal.SIGKILL)
+            raise
+    wait_for(lambda: not any(Path(f"/proc/{worker}").exists() for worker in workers), 30)
+    assert "stopped by hand: the best of" in errors
+    Bundle.load(tmp_path / "A")
+    assert {each.name for each in tmp_path.iterdir()} <= {"A", "A.checkpoint.lock", data.name}
+
+
+@pytest.mark.slow
 @pytest.mark.parametrize("changes", [["--set", "branches=2", "--set", "pretrain_epochs=1"], ["--model", "han"]])
 def test_two_processes_resume_everything(data: Path, tmp_path: Path, changes: list[str]) -> None:
     for process in start(2, training(data, tmp_path / "A", *changes), data):
@@ -223,13 +246,17 @@ def test_two_processes_resume_everything(data: Path, tmp_path: Path, changes: li
     assert weights(tmp_path / "A") == weights(tmp_path / "B")
 
 
+def torchrun(data: Path, out: Path, *more: str) -> list[str]:
+    """The command line of two processes that torchrun starts."""
+    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
+    files = ["train", data / "train.tsv", "--dev", data / "dev.tsv", "--out", out]
+    return [*launcher, "-m", "fenlei", *map(str, files), *SMALL, *more]
+
+
 @pytest.mark.slow
 def test_torchrun_itself(data: Path, tmp_path: Path) -> None:
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--nproc-per-node", "2", "--standalone"]
     (tmp_path / "texts.txt").write_text("龘龘没有标签\n龘龘的文本\n", encoding="utf-8")
-    files = ["train", data / "train.tsv", "--dev", data / "dev.tsv", "--out", tmp_path / "A"]
-    files += ["--unlabelled", tmp_path / "texts.txt"]
-    command = [*launcher, "-m", "fenlei", *map(str, files), *SMALL]
+    command = torchrun(data, tmp_path / "A", "--unlabelled", str(tmp_path / "texts.txt"))
     result = subprocess.run(command, capture_output=True, text=True, env=os.environ | {"PYTHONPATH": str(ROOT)})
     assert result.returncode == 0, result.stderr
     assert result.stderr.count("epoch 2/2") == 1

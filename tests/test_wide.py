@@ -134,6 +134,18 @@ def test_tally_equals_a_counter(parts: list[list[int]], limit: int) -> None:
         assert list(zip(hashes.tolist(), counts.tolist(), strict=True)) == sorted(expected.items())
 
 
+def test_a_count_past_what_four_bytes_hold_stays_at_the_most() -> None:
+    tally, hashes = Tally(), np.array([3, 7], np.uint64)
+    for _ in range(3):
+        tally.add(hashes, np.array([2**31, 1]))
+        tally.total()
+    assert tally.total()[1].tolist() == [2**32 - 1, 3]
+    tally = Tally()
+    for _ in range(3):
+        tally.add(hashes, np.array([2**31, 1]))
+    assert tally.total()[1].tolist() == [2**32 - 1, 3]
+
+
 def test_keep_drops_the_other_rows(chinese: Sets) -> None:
     texts = list(chinese[0].texts)
     wide = build([batch_of(texts)], [("chars", 2)], 2, 10**6)

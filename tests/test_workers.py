@@ -12,6 +12,7 @@ import sys
 import time
 from collections import Counter
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -19,7 +20,6 @@ import pytest
 from conftest import HOSTILE
 from hypothesis import given
 from hypothesis import strategies as st
-from test_cutting import is_running
 
 from fenlei import tallies, workers
 from fenlei.tallies import Counting, Tallies, count
@@ -94,6 +94,18 @@ def test_a_bounded_number_of_texts_is_read_ahead(started: list[subprocess.Popen[
     results.close()  # type: ignore[attr-defined]
 
 
+def test_where_memory_is_short_fewer_processes_work(
+    started: list[subprocess.Popen[bytes]], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(workers, "usable_cores", lambda: 8)
+    monkeypatch.setattr("fenlei.memory.limit", lambda: 8 * workers.WORKER_BYTES)
+    assert len(list(spread(TEXTS, COUNTING.job()))) > 2
+    assert len(started) == 2
+    monkeypatch.setattr("fenlei.memory.limit", lambda: 1)
+    list(spread(TEXTS, COUNTING.job()))
+    assert len(started) == 2
+
+
 def test_no_processes_are_refused() -> None:
     with pytest.raises(ValueError, match="processes is 0, expected at least 1"):
         spread([], COUNTING.job(), 0)
@@ -121,7 +133,7 @@ for number, found in enumerate(workers.spread(itertools.repeat("我来到北京�
 
 
 @pytest.mark.skipif(os.name == "nt", reason="signals")
-@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGKILL])
+@pytest.mark.parametrize("how", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])
 def test_no_worker_outlives_its_parent(how: signal.Signals) -> None:
     script = subprocess.Popen([sys.executable, "-c", PARENT], stdout=subprocess.PIPE, stderr=subprocess.PIPE)
     with script:
@@ -136,6 +148,16 @@ def test_no_worker_outlives_its_parent(how: signal.Signals) -> None:
         assert time.monotonic() < deadline
         time.sleep(0.01)
     assert errors.count(b"Traceback") == (1 if how == signal.SIGINT else 0)
+
+
+def is_running(pid: int) -> bool:
+    """Whether the process is there and no mere entry that its parent has not asked after."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    stat = Path(f"/proc/{pid}/stat")
+    return not (stat.exists() and stat.read_text().rsplit(")")[-1].split()[0] == "Z")
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=())), max_size=8))

@@ -32,11 +32,11 @@ def encodings(ledger: Ledger, documents: int) -> Finding:
     if not entries:
         return Finding("encoding", FINE, told)
     kinds = _counted(ledger, BYTES)
-    lost = sum(entry.kind not in KEPT for entry in entries)
+    lost, found = _number(ledger, BYTES - KEPT), _number(ledger, BYTES)
     severity = graded(lost, documents + ledger.skipped) if lost else LOOK
     places = listed(Place(entry.source, "", f"{entry.kind}: {entry.detail}") for entry in entries)
     advice = "Name the encoding with --encoding, or repair these inputs."
-    return Finding("encoding", severity, f"{told} {kinds}.", advice, len(entries), places)
+    return Finding("encoding", severity, f"{told} {kinds}.", advice, found, places)
 
 
 def skipped(ledger: Ledger, documents: int) -> Finding:
@@ -45,13 +45,15 @@ def skipped(ledger: Ledger, documents: int) -> Finding:
     entries = [entry for entry in ledger.entries if entry.kind in wanted]
     if not entries:
         return Finding("skipped", FINE, "Every input gave a document.")
-    lost = sum(entry.kind not in KEPT for entry in entries)
+    lost, found = _number(ledger, wanted - KEPT), _number(ledger, wanted)
     severity = FAULT if lost >= MANY * (documents + ledger.skipped) else LOOK
     places = listed(Place(entry.source, "", f"{entry.kind}: {entry.detail}") for entry in entries)
     sentence = f"{share(lost, documents + ledger.skipped)} inputs gave no document ({_counted(ledger, wanted)})."
-    return Finding(
-        "skipped", severity, sentence, "Mend these lines, or see that nothing is lost.", len(entries), places
-    )
+    return Finding("skipped", severity, sentence, "Mend these lines, or see that nothing is lost.", found, places)
+
+
+def _number(ledger: Ledger, kinds: frozenset[str]) -> int:
+    return sum(count for kind, count in ledger.counts.items() if kind in kinds)
 
 
 def _counted(ledger: Ledger, kinds: frozenset[str]) -> str:

@@ -73,8 +73,7 @@ def gather(arguments: argparse.Namespace) -> tuple[list[Document], Ledger]:
         held_out, entered = corpus.read(arguments.dev, encoding=arguments.encoding, labels=kind)
         documents = [document for document in documents if document.split != "dev"]
         documents += [document._replace(split="dev") for document in held_out]
-        ledger.entries += entered.entries
-        ledger.notes += entered.notes
+        ledger.merge(entered)
     return documents, ledger
 
 

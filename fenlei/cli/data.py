@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Sequence
-from itertools import islice
 from typing import TYPE_CHECKING
 
 from fenlei.cli.output import say
@@ -14,7 +13,9 @@ if TYPE_CHECKING:
     from fenlei.corpus import Correction, Document, Ledger, Unlabelled
     from fenlei.recipe import Recipe
 
-MOST_DEV = 50_000_000  # bytes of text that are carved from a corpus in files at most
+# What is carved at most: past this dev only takes longer, and the error of its accuracy is 0.2 points at 90 %.
+MOST_DEV = 20_000
+MOST_DEV_BYTES = 50_000_000  # of text, of a corpus in files
 
 Sides = dict[str, "Sequence[Document]"]
 
@@ -53,8 +54,7 @@ def divide(
     if arguments.dev:
         kind = kind_of(documents, arguments.labels)
         sides["dev"], found = read_data(arguments.dev, arguments.encoding, kind, cache)
-        ledger.entries += found.entries
-        ledger.notes += found.notes
+        ledger.merge(found)
     if arguments.corrections is not None:
         correct_labels(sides, arguments.corrections, ledger)
     if arguments.dev:
@@ -115,29 +115,31 @@ def corrections(path: str) -> list[Correction]:
 def correct_labels(sides: Sides, found: list[Correction], ledger: Ledger) -> None:
     """Put right labels in the place of wrong ones on every side; what was done is said."""
     from fenlei.corpus import Ledger as NewLedger
-    from fenlei.corpus import correct
+    from fenlei.corpus.corrections import changes
+    from fenlei.corpus.store import amend
 
-    done = NewLedger()
-    documents = iter(correct([document for side in sides.values() for document in side], found, done))
+    done, start = NewLedger(), 0
+    changed = changes(list(sides.values()), found, done)
     for name, side in sides.items():
-        sides[name] = [document for document in islice(documents, len(side)) if document is not None]
+        own = {place - start: each for place, each in changed.items() if start <= place < start + len(side)}
+        sides[name], start = amend(side, own), start + len(side)
     for line in done.summary():
         say(line)
-    ledger.entries += done.entries
-    ledger.notes += done.notes
+    ledger.merge(done)
 
 
 def carve(sides: Sides, ledger: Ledger, recipe: Recipe) -> None:
-    """Move a share of every class from train to dev."""
+    """Move a share of every class from train to dev, at most ``MOST_DEV`` documents."""
     from fenlei import corpus
     from fenlei.corpus.store import Store
 
-    fraction = recipe.dev_fraction
-    if isinstance(sides["train"], Store):  # past some size a larger dev set only takes longer
-        fraction = min(fraction, MOST_DEV / max(1, int(sides["train"].texts.sizes.sum())))
+    fraction = min(recipe.dev_fraction, MOST_DEV / max(1, len(sides["train"])))
+    if isinstance(sides["train"], Store):
+        fraction = min(fraction, MOST_DEV_BYTES / max(1, int(sides["train"].texts.sizes.sum())))
     sides["train"], sides["dev"] = corpus.split_dev(sides["train"], fraction, recipe.seed)
     share = f"{fraction:.{0 if fraction >= 0.01 else 2}%} of each class, seed {recipe.seed}"
-    ledger.note(f"{len(sides['dev']):,} documents were held out as dev ({share})")
+    enough = ": more would only take longer" if fraction < recipe.dev_fraction else ""
+    ledger.note(f"{len(sides['dev']):,} documents were held out as dev ({share}){enough}")
     say(ledger.notes[-1])
 
 

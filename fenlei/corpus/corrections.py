@@ -5,11 +5,13 @@ from __future__ import annotations
 import csv
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 from os import PathLike
 from pathlib import Path
 from typing import IO, NamedTuple, NoReturn
 
 from fenlei.corpus.document import Document
+from fenlei.corpus.documents import used
 from fenlei.corpus.encoding import file_codecs
 from fenlei.corpus.ledger import CORRECTED, LEFT_OUT, UNMATCHED, Ledger
 from fenlei.corpus.lines import text_lines
@@ -110,19 +112,28 @@ def _rows(name: Path) -> Iterator[tuple[int, list[str]]]:
 
 
 def correct(documents: Sequence[Document], corrections: Sequence[Correction], ledger: Ledger) -> list[Document | None]:
-    """Each document with its right label, or None where it is to be left out.
+    """Each document with its right label, or None where it is to be left out; the rest is as in ``changes``."""
+    changed = changes([documents], corrections, ledger)
+    return [changed.get(place, document) for place, document in enumerate(documents)]
+
+
+def changes(
+    parts: Sequence[Sequence[Document]], corrections: Sequence[Correction], ledger: Ledger
+) -> dict[int, Document | None]:
+    """The documents whose label was wrong, by their place in all parts together, or None for one to be left out.
 
     A correction fits the document of its source and text; where that line has moved, the first document of the same
     text that no other correction fits. Everything done, and every correction that fits none, is entered in the ledger.
+    The documents are read once, and only those that a correction may fit are kept.
     """
-    fitting, moved = _matched(documents, corrections)
-    several = any(document.others for document in documents)
-    foreign: set[str] = set()
-    known = {label for document in documents for label in document.labels}
-    result: list[Document | None] = list(documents)
+    candidates, fitting, moved = _matched(chain.from_iterable(parts), corrections)
+    sets = [labels for part in parts for labels in used(part)]
+    several = any(len(labels) > 1 for labels in sets)
+    known, foreign = set(chain.from_iterable(sets)), set[str]()
+    result: dict[int, Document | None] = {}
     right = 0
     for place, correction in sorted(fitting.items()):
-        document = documents[place]
+        document = candidates[place]
         if correction.label is None:
             result[place] = None
             ledger.add(LEFT_OUT, document.source, f"by line {correction.line} of the corrections")
@@ -153,13 +164,20 @@ def _told(document: Document) -> str:
     return ", ".join(map(repr, document.labels))
 
 
-def _matched(documents: Sequence[Document], corrections: Sequence[Correction]) -> tuple[dict[int, Correction], int]:
-    """The correction of each document that has one, and how many of them were found at another source."""
+def _matched(
+    documents: Iterable[Document], corrections: Sequence[Correction]
+) -> tuple[dict[int, Document], dict[int, Correction], int]:
+    """By their places the documents of a text that a correction has, and the correction of each that has one.
+
+    Also how many of these were found at another source.
+    """
+    candidates: dict[int, Document] = {}
     places: dict[tuple[str, str], int] = {}
     copies: dict[str, list[int]] = defaultdict(list)
     wanted = {correction.text for correction in corrections}
     for place, document in enumerate(documents if wanted else ()):
         if (text := text_cell(document.text)) in wanted:
+            candidates[place] = document
             places.setdefault((cell(document.source), text), place)
             copies[text].append(place)
     fitting: dict[int, Correction] = {}
@@ -174,7 +192,7 @@ def _matched(documents: Sequence[Document], corrections: Sequence[Correction]) -
         if (free := next((place for place in copies[correction.text] if place not in fitting), None)) is not None:
             fitting[free] = correction
             moved += 1
-    return fitting, moved
+    return candidates, fitting, moved
 
 
 def _tell(count: int, right: int, moved: int, foreign: Sequence[str], ledger: Ledger) -> None:

@@ -10,31 +10,47 @@ from collections.abc import Sequence
 import numpy as np
 
 from fenlei.corpus.document import Document
-from fenlei.corpus.ledger import CONFLICT, DROPPED, DUPLICATE, LEAK, Ledger
-from fenlei.corpus.store import Array, firsts, heads, label_sets, take
+from fenlei.corpus.ledger import CONFLICT, DROPPED, DUPLICATE, LEAK, NAMED, Ledger
+from fenlei.corpus.store import SPLITS, Array, firsts, heads, label_sets, splits, take
 
 
 def audit(documents: Sequence[Document], ledger: Ledger) -> None:
     """Enter copies, copies under another label, and texts of dev or test that stand in train; nothing is dropped."""
-    first = firsts(documents)
+    first, split, labels = firsts(documents), splits(documents), _equal_sets(documents)
     copied = np.flatnonzero(np.bincount(first, minlength=1)[first] > 1)  # the others say nothing
-    earliest: dict[int, Document] = {}
-    in_train: dict[int, Document] = {}
-    found = list(zip(first[copied].tolist(), heads(take(documents, copied)), strict=True))
-    for text, document in found:
-        earliest.setdefault(text, document)
-        if document.split == "train":
-            in_train.setdefault(text, document)
-    for text, document in found:
-        earlier = earliest[text]
-        leaks = document.split in ("dev", "test") and text in in_train
-        if leaks:
-            ledger.add(LEAK, document.source, in_train[text].source)
-        if set(earlier.labels) != set(document.labels):
-            ledger.add(CONFLICT, document.source, earlier.source)
-        elif earlier is not document and not leaks:
-            ledger.add(DUPLICATE, document.source, earlier.source)
+    earliest = first[copied]
+    in_train = np.full(len(first), -1)  # of each text its first copy in train
+    train = copied[split[copied] == SPLITS.index("train")]
+    texts, at = np.unique(first[train], return_index=True)
+    in_train[texts] = train[at]
+    held_out = np.isin(split[copied], (SPLITS.index("dev"), SPLITS.index("test")))
+    leaks = held_out & (in_train[earliest] >= 0)
+    conflicts = labels[copied] != labels[earliest]
+    copies = ~conflicts & (earliest != copied) & ~leaks
+    rows = [(LEAK, leaks, in_train[earliest]), (CONFLICT, conflicts, earliest), (DUPLICATE, copies, earliest)]
+    _enter([(kind, copied[which], against[which]) for kind, which, against in rows], documents, ledger)
     _note_similar_labels({label for found in used(documents) for label in found}, ledger)
+
+
+def _enter(rows: Sequence[tuple[str, Array, Array]], documents: Sequence[Document], ledger: Ledger) -> None:
+    """Enter documents of each kind, given by their places beside those of what they are held against."""
+    named = [(kind, places[:NAMED], against[:NAMED]) for kind, places, against in rows]
+    pairs = [(one, other, kind) for kind, places, against in named for one, other in zip(places, against, strict=True)]
+    pairs.sort(key=lambda pair: int(pair[0]))  # stable: of one document its leak first
+    sides = (np.array([pair[side] for pair in pairs], np.int64) for side in (0, 1))
+    both = zip(*(heads(take(documents, side)) for side in sides), strict=True)
+    for (_, _, kind), (document, earlier) in zip(pairs, both, strict=True):
+        ledger.add(kind, document.source, earlier.source)
+    for kind, places, _ in rows:
+        ledger.count(kind, len(places[NAMED:]))
+
+
+def _equal_sets(documents: Sequence[Document]) -> Array:
+    """A number for the labels of each document, ``(N,)``: the same for the same labels in another order."""
+    column = label_sets(documents)
+    number: dict[frozenset[str], int] = {}
+    found = [number.setdefault(frozenset(labels), len(number)) for labels in column.values]
+    return np.array(found, np.int64)[column.codes]
 
 
 def used(documents: Sequence[Document]) -> list[tuple[str, ...]]:

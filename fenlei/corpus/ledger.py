@@ -50,6 +50,9 @@ MEANING = {
 }
 
 
+NAMED = 1000  # inputs of a kind that are named; all are counted
+
+
 class Entry(NamedTuple):
     """One input and what happened to it; `kind` is one of the constants above."""
 
@@ -59,15 +62,34 @@ class Entry(NamedTuple):
 
 
 class Ledger:
-    """Counts and names what was skipped, repaired or found doubtful; `notes` are sentences about decisions."""
+    """Counts what was skipped, repaired or found doubtful, and names the first of each kind; `notes` are sentences
+    about decisions. A corpus of nothing but copies makes it no larger than a thousand entries a kind.
+    """
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.notes: list[str] = []
+        self._counts: Counter[str] = Counter()
 
     def add(self, kind: str, source: str, detail: str = "") -> None:
         """Enter one input under `kind`; `source` says where it stands, such as `train.tsv:17`."""
-        self.entries.append(Entry(kind, source, detail))
+        self._counts[kind] += 1
+        if self._counts[kind] <= NAMED:
+            self.entries.append(Entry(kind, source, detail))
+
+    def count(self, kind: str, inputs: int) -> None:
+        """Enter so many inputs under `kind` that are not named."""
+        if inputs:
+            self._counts[kind] += inputs
+
+    def merge(self, other: Ledger) -> None:
+        """Enter all that another ledger holds; its notes too."""
+        more = other.more
+        for entry in other.entries:
+            self.add(*entry)
+        for kind, inputs in more.items():
+            self.count(kind, inputs)
+        self.notes += other.notes
 
     def note(self, sentence: str) -> None:
         """Keep a decision, once however often it is taken."""
@@ -76,13 +98,19 @@ class Ledger:
 
     @property
     def counts(self) -> dict[str, int]:
-        """Kind -> number of entries, the most frequent first."""
-        return dict(Counter(entry.kind for entry in self.entries).most_common())
+        """Kind -> number of inputs, the most frequent first."""
+        return dict(self._counts.most_common())
+
+    @property
+    def more(self) -> dict[str, int]:
+        """Kind -> number of inputs that `entries` do not name, for the kinds that have such."""
+        left = self._counts - Counter(entry.kind for entry in self.entries)
+        return dict(left.most_common())
 
     @property
     def skipped(self) -> int:
         """Number of inputs that gave no document."""
-        return sum(entry.kind in SKIPPED for entry in self.entries)
+        return sum(self._counts[kind] for kind in SKIPPED)
 
     def summary(self, examples: int = 3) -> list[str]:
         """Short lines for a terminal: the notes, then one line a kind with the first few sources."""
@@ -94,8 +122,8 @@ class Ledger:
         return [printable(line) for line in lines]
 
     def to_json(self) -> str:
-        """The whole ledger as one JSON object with the keys `counts`, `notes` and `entries`."""
-        return json.dumps({"counts": self.counts, "notes": self.notes, "entries": self.entries})
+        """The whole ledger as one JSON object with the keys `counts`, `notes`, `entries` and `more`."""
+        return json.dumps({"counts": self.counts, "notes": self.notes, "entries": self.entries, "more": self.more})
 
     @classmethod
     def from_json(cls, text: str) -> Ledger:
@@ -104,8 +132,11 @@ class Ledger:
         try:
             content = json.loads(text)
             ledger.notes = [str(sentence) for sentence in content["notes"]]
-            ledger.entries = [Entry(str(kind), str(source), str(detail)) for kind, source, detail in content["entries"]]
-        except (ValueError, KeyError, TypeError, RecursionError) as error:
+            for kind, source, detail in content["entries"]:
+                ledger.add(str(kind), str(source), str(detail))
+            for kind, inputs in content["more"].items():
+                ledger.count(str(kind), int(inputs))
+        except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as error:
             raise ValueError(f"no ledger: expected the JSON that Ledger.to_json writes, got {text[:40]!r}") from error
         return ledger
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, Protocol, TypeVar, overload
 
 import numpy as np
@@ -167,6 +167,17 @@ class Store(Sequence[Document]):
         codes = np.array([number.setdefault(change(found), len(number)) for found in self.sets], np.int32)
         return Store(self.texts, self.sources, self.splits, codes[self.codes], list(number))
 
+    def amend(self, changed: Mapping[int, Document | None]) -> Store:
+        """With the labels of the documents at some places, and without those that are None there."""
+        number = {labels: code for code, labels in enumerate(self.sets)}
+        codes, kept = np.array(self.codes, np.int32), np.ones(len(self), bool)
+        for place, document in changed.items():
+            if document is None:
+                kept[place] = False
+            else:
+                codes[self.places[place]] = number.setdefault(document.labels, len(number))
+        return Store(self.texts, self.sources, self.splits, codes, list(number)).take(np.flatnonzero(kept))
+
     @classmethod
     def over(cls, files: Files, sets: list[Labels], places: Places | None = None) -> Store:
         """The documents that ``write`` has put into an entry."""
@@ -263,6 +274,14 @@ def take(documents: Sequence[Document], places: Places) -> Sequence[Document]:
     return documents.take(places) if isinstance(documents, Store) else [documents[place] for place in places.tolist()]
 
 
+def amend(documents: Sequence[Document], changed: Mapping[int, Document | None]) -> Sequence[Document]:
+    """The documents with others at some places, which differ in their labels alone, and without those that are None."""
+    if isinstance(documents, Store):
+        return documents.amend(changed)
+    found = (changed.get(place, document) for place, document in enumerate(documents))
+    return [document for document in found if document is not None]
+
+
 def relabel(documents: Sequence[Document], change: Callable[[Labels], Labels]) -> Sequence[Document]:
     """The documents with other labels, which follow from those that they have."""
     if isinstance(documents, Store):
@@ -278,6 +297,13 @@ def label_sets(documents: Sequence[Document]) -> Column[Labels]:
     number: dict[Labels, int] = {}
     codes = np.fromiter((number.setdefault(each.labels, len(number)) for each in documents), np.int32, len(documents))
     return Column(list(number), codes)
+
+
+def splits(documents: Sequence[Document]) -> Array:
+    """The number of each document's split in ``SPLITS``, ``(N,)``."""
+    if isinstance(documents, Store):
+        return np.asarray(documents.splits[documents.places])
+    return np.fromiter((SPLITS.index(each.split) for each in documents), np.uint8, len(documents))
 
 
 def firsts(documents: Sequence[Document]) -> Places:
@@ -298,7 +324,7 @@ def firsts(documents: Sequence[Document]) -> Places:
 def by_split(documents: Sequence[Document]) -> dict[str, Sequence[Document]]:
     """The documents of train, dev and test; those of no named split are for training."""
     if isinstance(documents, Store):
-        numbers = documents.splits[documents.places]
+        numbers = splits(documents)
         numbers = np.where(numbers == 0, SPLITS.index("train"), numbers)
         return {name: documents.take(np.flatnonzero(numbers == SPLITS.index(name))) for name in SPLITS[1:]}
     sides: dict[str, list[Document]] = {name: [] for name in SPLITS[1:]}
