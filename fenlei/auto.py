@@ -45,12 +45,18 @@ FAST = {
     "learning_rate": 5e-3,
 }
 FEWEST = 60  # texts that are divided into parts
+FEW = 10_000  # texts of which the linear model counts every n-gram, not only those that stand in two
 NETWORKS = ((300_000, 5), (1_500_000, 3))  # up to so many tokens, so many networks
 
 
-def decide(texts: Sequence[str], recipe: Recipe, say: Say) -> Recipe:
-    """The recipe with every open question answered; ``say`` hears why. Errors are those of ``check_names``."""
+def decide(texts: Sequence[str], recipe: Recipe, say: Say, unlabelled: int = 0) -> Recipe:
+    """The recipe with every open question answered; ``say`` hears why. Errors are those of ``check_names``.
+
+    ``unlabelled`` is the number of further texts that are counted.
+    """
     check_names(recipe)
+    if recipe.ngram_min_count is None:
+        recipe = recipe.change(ngram_min_count=1 if len(texts) + unlabelled <= FEW else 2)
     tokens = tokens_of(texts, recipe)
     recipe = choose_network(len(texts), tokens, recipe, say)
     if recipe.tokenizer == "auto":

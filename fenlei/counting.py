@@ -47,7 +47,7 @@ def build_pipeline(
         if sample is not None:
             found = count(chain(sample, unlabelled), Counting(tokenizer, (), views, with_tokens=False), processes)
         size = min(recipe.ngram_max_size, linear.MOST_CELLS // classes)
-        wide = found.ngrams.wide(recipe.ngram_min_count, size)
+        wide = found.ngrams.wide(recipe.ngram_min_count or 1, size)
     encoder = ENCODERS.get(recipe.network or "")
     sentence_length = recipe.sentence_length if encoder is not None and encoder.reads_sentences else 0
     return Pipeline(tokenizer, vocab, tables, wide, recipe.max_length, sentence_length)

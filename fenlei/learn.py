@@ -150,10 +150,10 @@ def prepare(
     if all(text == train.texts[0] for text in train.texts):
         watch(Note("all training texts are the same, so none can judge what was learned from others"))
         dev, recipe = dev or train, recipe.change(teachers=0)
-    recipe = decide(train.texts, recipe, lambda sentence: watch(Note(sentence)))
+    others = unlabelled.texts if unlabelled is not None else []
+    recipe = decide(train.texts, recipe, lambda sentence: watch(Note(sentence)), len(others))
     recipe = afford(train.texts, recipe, len(labels), watch)
     held, sample = (None, None) if dev is None else (dev.texts, sample_for(train.texts, recipe))
-    others = unlabelled.texts if unlabelled is not None else []
     if unlabelled is not None:
         watch(Note(unlabelled.sentence))
     prepared = preparing.prepare(train.texts, held, recipe, len(labels), sample, store, unlabelled=others)

@@ -19,6 +19,7 @@ OPEN = (
     "learning_rate",
     "linear_documents",
     "max_size",
+    "ngram_min_count",
     "patience",
     "steps",
 )  # may be None: decided from the data, or no limit
@@ -69,7 +70,7 @@ class Recipe:
     stream_max_size: int = 100_000
     max_length: int = 1024
     sentence_length: int = 64
-    ngram_min_count: int = 2
+    ngram_min_count: int | None = None
     ngram_max_size: int = 1_000_000
     linear_documents: int | None = None
 

@@ -106,7 +106,7 @@ def test_nothing_is_left_open_and_a_decided_recipe_stays(name: str, texts: list[
 def test_what_was_asked_for_is_kept() -> None:
     asked = {"tokenizer": "chars", "streams": (), "views": (("chars", 2),), "epochs": 1, "batch_size": 7, "branches": 2}
     recipe, said = decided(THAI, pretrain_epochs=2, **asked)
-    decided_here = {"model": "bilstm", "learning_rate": 1e-3}
+    decided_here = {"model": "bilstm", "learning_rate": 1e-3, "ngram_min_count": 1}
     assert recipe == Recipe(pretrain_epochs=2, **decided_here, **asked)  # type: ignore[arg-type]
     assert said == []
 
@@ -210,6 +210,13 @@ def test_many_texts_get_the_faster_network_and_rate() -> None:
     assert decided(many, learning_rate=1e-4)[0].learning_rate == 1e-4
     assert decided(many, options={"hidden_size": 8})[0].model == "bilstm"
     assert decided(many, model=None)[0].model is None
+
+
+def test_of_few_texts_every_ngram_counts() -> None:
+    assert decided(["好"] * 10_000)[0].ngram_min_count == 1
+    assert decided(["好"] * 10_001)[0].ngram_min_count == 2
+    assert decided(["好"] * 10_001, ngram_min_count=1)[0].ngram_min_count == 1
+    assert decide(["好"] * 100, Recipe(), lambda _: None, unlabelled=9_901).ngram_min_count == 2
 
 
 def test_long_texts_need_be_fewer_for_it() -> None:
