@@ -45,8 +45,9 @@ FAST = {
     "learning_rate": 5e-3,
 }
 FEWEST = 60  # texts that are divided into parts
-FEW = 10_000  # texts of which the linear model counts every n-gram, not only those that stand in two
+FEW = 10_000  # texts of which the linear model counts every n-gram, of Chinese ones runs of characters alone
 NETWORKS = ((300_000, 5), (1_500_000, 3))  # up to so many tokens, so many networks
+THOROUGH = {5: 10, 3: 6, 1: 3}  # and so many where time does not matter
 
 
 def decide(texts: Sequence[str], recipe: Recipe, say: Say, unlabelled: int = 0) -> Recipe:
@@ -55,15 +56,16 @@ def decide(texts: Sequence[str], recipe: Recipe, say: Say, unlabelled: int = 0) 
     ``unlabelled`` is the number of further texts that are counted.
     """
     check_names(recipe)
+    few = len(texts) + unlabelled <= FEW
     if recipe.ngram_min_count is None:
-        recipe = recipe.change(ngram_min_count=1 if len(texts) + unlabelled <= FEW else 2)
+        recipe = recipe.change(ngram_min_count=1 if few else 2)
     tokens = tokens_of(texts, recipe)
     recipe = choose_network(len(texts), tokens, recipe, say)
     if recipe.tokenizer == "auto":
         name, reason = choose(texts)
         say(f"tokenizer: {name}, {reason}")
         recipe = recipe.change(tokenizer=name)
-    recipe = recipe.change(streams=streams_for(texts, recipe, say), views=views_for(texts, recipe))
+    recipe = recipe.change(streams=streams_for(texts, recipe, say), views=views_for(texts, recipe, few))
     if recipe.epochs is None and recipe.steps is None:
         epochs = epochs_for(len(texts))
         if recipe.pace == "fast":
@@ -125,13 +127,18 @@ def streams_for(texts: Sequence[str], recipe: Recipe, say: Say) -> tuple[str, ..
     return ("bigrams", "trigrams")
 
 
-def views_for(texts: Sequence[str], recipe: Recipe) -> tuple[tuple[str, int], ...]:
-    """What the linear model counts: longer runs of characters where there are no words to count."""
+def views_for(texts: Sequence[str], recipe: Recipe, few: bool) -> tuple[tuple[str, int], ...]:
+    """What the linear model counts: longer runs of characters where there are no words to count.
+
+    Of ``few`` Chinese texts the words are too rare to be half of what counts (found on dev, 200 to 10,000 texts).
+    """
     if recipe.views is not None:
         return recipe.views
-    if recipe.tokenizer == "chars" and not is_han(texts):
+    if recipe.tokenizer != "chars":
+        return VIEWS_OF[recipe.tokenizer]
+    if not is_han(texts):
         return (("chars", 5),)
-    return VIEWS_OF[recipe.tokenizer]
+    return (("chars", 3),) if few else VIEWS_OF["chars"]
 
 
 def is_han(texts: Sequence[str]) -> bool:
@@ -161,7 +168,8 @@ def networks_for(texts: Sequence[str], recipe: Recipe) -> int:
     if recipe.model is None or len(texts) < FEWEST:
         return 1
     total = tokens_of(texts, recipe)
-    return next((networks for most, networks in NETWORKS if total <= most), 1)
+    found = next((networks for most, networks in NETWORKS if total <= most), 1)
+    return THOROUGH[found] if recipe.pace == "thorough" else found
 
 
 def tokens_of(texts: Sequence[str], recipe: Recipe) -> int:
@@ -175,5 +183,6 @@ def tokens_of(texts: Sequence[str], recipe: Recipe) -> int:
 
 def crosses(texts: Sequence[str], recipe: Recipe) -> bool:
     """Whether no document need be held out, as several networks judge each what they have not learned from."""
-    several = bool(recipe.dev_fraction) and not recipe.teachers and networks_for(texts, recipe) > 1
+    usual = recipe.change(pace="steady")  # where texts are many a tenth is held out, however many networks there are
+    several = bool(recipe.dev_fraction) and not recipe.teachers and networks_for(texts, usual) > 1
     return several and any(text != texts[0] for text in texts)

@@ -29,7 +29,7 @@ CHOICES = {
     "schedule": ("linear", "constant"),
     "class_weight": ("none", "balanced"),
     "device": ("cpu", "cuda", "auto"),
-    "pace": ("steady", "fast"),
+    "pace": ("steady", "fast", "thorough"),
 }
 RATES = ("learning_rate", "table_rate", "clip_norm")
 SHARES = ("dev_fraction", "dropout", "embedding_dropout", "label_smoothing", "teacher_share", "token_dropout", "warmup")
@@ -166,7 +166,7 @@ def _is_view(value: object) -> bool:
 PRESETS: dict[str, Mapping[str, Any]] = {
     "default": {},
     "fast": {"pace": "fast", "branches": 1},
-    "best": {"teachers": 3},
+    "best": {"pace": "thorough"},
     "classic": {
         "model": "lstm2",
         "options": {"hidden_size": 64, "dropout": 0.2, "dense": 64},

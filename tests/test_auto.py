@@ -6,6 +6,7 @@ from hypothesis import strategies as st
 
 from fenlei.auto import (
     FAST,
+    FEWEST,
     STREAMS_OF,
     VIEWS_OF,
     batch_size_for,
@@ -65,7 +66,8 @@ def test_the_script_decides_how_texts_are_cut_and_the_reason_is_said(
 def test_chinese_characters_know_their_words() -> None:
     recipe, said = decided(CHINESE)
     assert recipe.streams == ("bigrams", "covering_words")
-    assert recipe.views == (("chars", 3), ("jieba", 2))
+    assert recipe.views == (("chars", 3),), "words of few texts are rare"
+    assert decided(CHINESE * 4000, branches=1)[0].views == (("chars", 3), ("jieba", 2))
     assert len(said) == 1, "nothing departs from the usual"
 
 
@@ -80,7 +82,7 @@ def test_where_jieba_knows_no_words_longer_runs_of_characters_stand_for_them(tex
 def test_stop_words_leave_no_character_for_every_covering_word() -> None:
     recipe, said = decided(CHINESE, stop_words="stop.txt")
     assert recipe.streams == CHARACTERS
-    assert recipe.views == VIEWS_OF["chars"], "the linear model cuts the whole text itself"
+    assert recipe.views == (("chars", 3),), "the linear model cuts the whole text itself"
     assert said[1:] == [STOPPED]
 
 
@@ -196,6 +198,8 @@ def test_few_texts_get_several_networks(texts: list[str], networks: int) -> None
     assert networks_for(texts, Recipe()) == networks
     assert networks_for(texts, Recipe(branches=2)) == 2
     assert networks_for(texts, Recipe(model=None)) == 1
+    more = networks_for(texts, Recipe(pace="thorough"))
+    assert more == (1 if len(texts) < FEWEST else {5: 10, 3: 6, 1: 3}[networks])
 
 
 def test_many_texts_get_the_faster_network_and_rate() -> None:
@@ -245,3 +249,5 @@ def test_texts_that_are_all_the_same_do_not_judge_each_other() -> None:
     assert not crosses(["好"] * 100, Recipe())
     assert not crosses(["好"] * 99 + ["坏"], Recipe(dev_fraction=0))
     assert not crosses(["好"] * 99 + ["坏"], Recipe(teachers=3))
+    assert crosses(["好"] * 99 + ["坏"], Recipe(pace="thorough"))
+    assert not crosses(["好坏" * 10] * 100_000 + ["坏"], Recipe(pace="thorough"))

@@ -63,7 +63,7 @@ def test_both_languages_are_learned(language: str, tiny: Recipe, request: pytest
     assert accuracy(bundle, dev) > 0.9
     assert bundle.recipe["tokenizer"] == {"chinese": "chars", "english": "words"}[language]
     assert bundle.recipe["streams"] == tuple(bundle.pipeline["streams"]) == STREAMS_OF[bundle.recipe["tokenizer"]]
-    assert bundle.recipe["views"] == VIEWS_OF[bundle.recipe["tokenizer"]]
+    assert bundle.recipe["views"] == {"chinese": (("chars", 3),), "english": VIEWS_OF["words"]}[language]
     assert bundle.pipeline["wide"]["views"] == [list(view) for view in bundle.recipe["views"]]
     for beginning in ("tokenizer: ", "vocabulary: ", "linear model (TF-IDF + SVM, C=", "the bundle answers by "):
         assert beginning in log.notes()
