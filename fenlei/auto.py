@@ -85,7 +85,7 @@ def choose_network(documents: int, tokens: int, recipe: Recipe, say: Say) -> Rec
 
     Found on dev: on 180,000 titles ``mingru`` was right as often as ``bilstm`` or more and took half the time, on 7,000
     and 10,000 texts the ``bilstm`` was better by half a point. Options that were set are the ``bilstm``'s. At that rate
-    it has learned the titles by heart after two epochs unless more is hidden from it: then it gains until the fifth.
+    it learns the titles by heart unless more is hidden from it: then its dev loss falls for an epoch more, and further.
     """
     large = documents >= LARGE or tokens >= LARGE_TOKENS
     narrow = recipe.pace == "fast" and tokens > FAST_TOKENS
