@@ -56,16 +56,15 @@ def decide(texts: Sequence[str], recipe: Recipe, say: Say, unlabelled: int = 0) 
     ``unlabelled`` is the number of further texts that are counted.
     """
     check_names(recipe)
-    few = len(texts) + unlabelled <= FEW
     if recipe.ngram_min_count is None:
-        recipe = recipe.change(ngram_min_count=1 if few else 2)
+        recipe = recipe.change(ngram_min_count=1 if len(texts) + unlabelled <= FEW else 2)
     tokens = tokens_of(texts, recipe)
     recipe = choose_network(len(texts), tokens, recipe, say)
     if recipe.tokenizer == "auto":
         name, reason = choose(texts)
         say(f"tokenizer: {name}, {reason}")
         recipe = recipe.change(tokenizer=name)
-    recipe = recipe.change(streams=streams_for(texts, recipe, say), views=views_for(texts, recipe, few))
+    recipe = recipe.change(streams=streams_for(texts, recipe, say), views=views_for(texts, recipe))
     if recipe.epochs is None and recipe.steps is None:
         epochs = epochs_for(len(texts))
         if recipe.pace == "fast":
@@ -127,10 +126,10 @@ def streams_for(texts: Sequence[str], recipe: Recipe, say: Say) -> tuple[str, ..
     return ("bigrams", "trigrams")
 
 
-def views_for(texts: Sequence[str], recipe: Recipe, few: bool) -> tuple[tuple[str, int], ...]:
+def views_for(texts: Sequence[str], recipe: Recipe) -> tuple[tuple[str, int], ...]:
     """What the linear model counts: longer runs of characters where there are no words to count.
 
-    Of ``few`` Chinese texts the words are too rare to be half of what counts (found on dev, 200 to 10,000 texts).
+    Of few Chinese texts the words are too rare to be half of what counts (found on dev, 200 to 10,000 texts).
     """
     if recipe.views is not None:
         return recipe.views
@@ -138,7 +137,7 @@ def views_for(texts: Sequence[str], recipe: Recipe, few: bool) -> tuple[tuple[st
         return VIEWS_OF[recipe.tokenizer]
     if not is_han(texts):
         return (("chars", 5),)
-    return (("chars", 3),) if few else VIEWS_OF["chars"]
+    return (("chars", 3),) if len(texts) <= FEW else VIEWS_OF["chars"]
 
 
 def is_han(texts: Sequence[str]) -> bool:
