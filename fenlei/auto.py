@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
 
 from fenlei.layers.embedding import EMBEDDINGS
-from fenlei.recipe import SMALL_MODEL, Recipe
+from fenlei.recipe import SMALL_MODEL, USUAL, Recipe
 from fenlei.streams import STREAMS
 from fenlei.text import TOKENIZERS, choose
 from fenlei.wide import VIEWS
@@ -73,7 +74,7 @@ def decide(texts: Sequence[str], recipe: Recipe, say: Say, unlabelled: int = 0) 
     if recipe.batch_size is None:
         recipe = recipe.change(batch_size=batch_size_for(len(texts)))
     if recipe.branches is None:
-        recipe = recipe.change(branches=networks_for(texts, recipe))
+        recipe = recipe.change(branches=networks_for(len(texts), tokens, recipe))
         if recipe.branches != 1:
             say(f"{recipe.branches} networks that answer together: the texts are few enough to train so many")
     return recipe
@@ -94,15 +95,15 @@ def choose_network(documents: int, tokens: int, recipe: Recipe, say: Say) -> Rec
         if other:
             size = f"{documents:,} texts of about {tokens / max(1, documents):,.0f} tokens"
             say(f"network: {LARGE_MODEL}{', a narrow one' if narrow else ''}, for {size}")
-    if recipe.model == LARGE_MODEL and (large or narrow):
-        usual, ours = Recipe(), FAST if narrow else LARGE_SETTINGS
-        recipe = recipe.change(**{name: value for name, value in ours.items() if same(recipe, usual, name)})
-    return recipe.change(learning_rate=recipe.rate)
+    ours: Mapping[str, Any] = {}
+    if recipe.model == LARGE_MODEL:
+        ours = FAST if narrow else LARGE_SETTINGS if large else {}
+    return recipe.change(**{name: value for name, value in {**USUAL, **ours}.items() if is_open(recipe, name)})
 
 
-def same(recipe: Recipe, usual: Recipe, name: str) -> bool:
-    """Whether a setting is what it is where nobody sets it."""
-    return bool(getattr(recipe, name) == getattr(usual, name))
+def is_open(recipe: Recipe, name: str) -> bool:
+    """Whether nobody has set it."""
+    return getattr(recipe, name) in (None, {})
 
 
 def check_names(recipe: Recipe) -> None:
@@ -156,7 +157,7 @@ def epochs_for(documents: int) -> int:
     return int(np.clip(round(4 * (180_000 / max(1, documents)) ** 0.35), 5, 30))
 
 
-def networks_for(texts: Sequence[str], recipe: Recipe) -> int:
+def networks_for(documents: int, tokens: int, recipe: Recipe) -> int:
     """How many networks, by the tokens that an epoch of one reads: as many as a few minutes are enough for.
 
     Of few texts another network learns something else (Hansen and Salamon 1990); with none held out each learns from
@@ -164,10 +165,9 @@ def networks_for(texts: Sequence[str], recipe: Recipe) -> int:
     """
     if recipe.branches is not None:
         return recipe.branches
-    if recipe.model is None or len(texts) < FEWEST:
+    if recipe.model is None or documents < FEWEST:
         return 1
-    total = tokens_of(texts, recipe)
-    found = next((networks for most, networks in NETWORKS if total <= most), 1)
+    found = next((networks for most, networks in NETWORKS if tokens <= most), 1)
     return THOROUGH[found] if recipe.pace == "thorough" else found
 
 
@@ -183,5 +183,7 @@ def tokens_of(texts: Sequence[str], recipe: Recipe) -> int:
 def crosses(texts: Sequence[str], recipe: Recipe) -> bool:
     """Whether no document need be held out, as several networks judge each what they have not learned from."""
     usual = recipe.change(pace="steady")  # where texts are many a tenth is held out, however many networks there are
-    several = bool(recipe.dev_fraction) and not recipe.teachers and networks_for(texts, usual) > 1
+    if not recipe.dev_fraction or recipe.teachers:
+        return False
+    several = networks_for(len(texts), tokens_of(texts, usual), usual) > 1
     return several and any(text != texts[0] for text in texts)

@@ -92,10 +92,10 @@ def build_branch(recipe: Recipe, pipeline: Pipeline, classes: int) -> Deep:
         stream_sizes=pipeline.stream_sizes(),
         classes=classes,
         embedding=recipe.embedding,
-        embedding_size=recipe.embedding_size,
+        embedding_size=recipe.usual("embedding_size"),
         embedding_options=recipe.embedding_options,
-        dropout=recipe.dropout,
-        embedding_dropout=recipe.embedding_dropout,
+        dropout=recipe.usual("dropout"),
+        embedding_dropout=recipe.usual("embedding_dropout"),
         options=recipe.options,
     )
 

@@ -66,7 +66,7 @@ def pretrain(
 
     Only the token table and the encoder learn; the other streams would give a hidden token away.
     """
-    guess = Guess(model, recipe.embedding_size, min(MOST_TOKENS, tokens))
+    guess = Guess(model, recipe.usual("embedding_size"), min(MOST_TOKENS, tokens))
     pretrainer = Pretrainer(guess, encoded, recipe, watch, checkpoint or Checkpoint())
     while len(pretrainer.losses) < recipe.pretrain_epochs:
         pretrainer.epoch()

@@ -12,11 +12,19 @@ COUNTS = (
     *("linear_documents", "ngram_max_size", "ngram_min_count", "patience", "sentence_length", "steps"),
     *("stream_max_size", "stream_min_count", "threads"),
 )
+# What settings that are left open come to, unless the data asks for something else.
+USUAL = {
+    "embedding_size": 128,
+    "dropout": 0.4,
+    "embedding_dropout": 0.3,
+    "token_dropout": 0.1,
+    "learning_rate": 1e-3,
+}
 OPEN = (
+    *USUAL,
     "batch_size",
     "branches",
     "epochs",
-    "learning_rate",
     "linear_documents",
     "max_size",
     "ngram_min_count",
@@ -50,9 +58,9 @@ class Recipe:
     options: Mapping[str, Any] = field(default_factory=dict)
     embedding: str = "full"
     embedding_options: Mapping[str, Any] = field(default_factory=dict)
-    embedding_size: int = 128
-    dropout: float = 0.4
-    embedding_dropout: float = 0.3
+    embedding_size: int | None = None
+    dropout: float | None = None
+    embedding_dropout: float | None = None
     branches: int | None = None
     wide: bool = True
     views: tuple[tuple[str, int], ...] | None = None
@@ -92,7 +100,7 @@ class Recipe:
     clip_norm: float = 1.0
     label_smoothing: float = 0.05
     class_weight: str = "none"
-    token_dropout: float = 0.1
+    token_dropout: float | None = None
     patience: int | None = 3
     dev_fraction: float = 0.1
     precision: str = "auto"
@@ -106,9 +114,7 @@ class Recipe:
             if not (value is None and name in OPEN) and (type(value) is not int or value < least):
                 raise ValueError(f"the setting {name} must be a whole number of at least {least}, got {value!r}")
         for name in SHARES:
-            value = getattr(self, name)
-            if not isinstance(value, int | float) or not 0 <= value < 1:
-                raise ValueError(f"the setting {name} must be a number in [0, 1), got {value!r}")
+            _check_share(name, getattr(self, name))
         for name in (*RATES, "weight_decay"):
             _check_rate(name, getattr(self, name))
         if self.views is not None and not (self.views and all(map(_is_view, self.views))):
@@ -126,8 +132,13 @@ class Recipe:
 
     @property
     def rate(self) -> float:
-        """The learning rate of dense weights; the usual one of Adam while it is open."""
-        return 1e-3 if self.learning_rate is None else self.learning_rate
+        """The learning rate of dense weights."""
+        return float(self.usual("learning_rate"))
+
+    def usual(self, name: str) -> Any:
+        """A setting's value, and while it is open the usual one."""
+        value = getattr(self, name)
+        return USUAL[name] if value is None else value
 
     @property
     def learns_codes(self) -> bool:
@@ -145,6 +156,13 @@ class Recipe:
             if name not in known:
                 raise ValueError(f"unknown setting {name!r}; the settings are {', '.join(known)}")
         return replace(self, **settings)
+
+
+def _check_share(name: str, value: object) -> None:
+    if value is None and name in OPEN:
+        return
+    if not isinstance(value, int | float) or not 0 <= value < 1:
+        raise ValueError(f"the setting {name} must be a number in [0, 1), got {value!r}")
 
 
 def _check_rate(name: str, value: object) -> None:

@@ -284,7 +284,7 @@ class Trainer:
         """What the network says of some documents, ``(B, C)``, and the mean loss."""
         arrays = tensors(self.train.encoded.batch(rows), self.device)
         targets = torch.from_numpy(self.train.targets[rows]).to(self.device)
-        drop_tokens(arrays, self.recipe.token_dropout)
+        drop_tokens(arrays, self.recipe.usual("token_dropout"))
         with precision(self.recipe, self.device):
             logits = self.model(arrays).float()
         return logits, self.loss(logits, targets, rows)

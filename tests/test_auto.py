@@ -18,7 +18,7 @@ from fenlei.auto import (
     networks_for,
     tokens_of,
 )
-from fenlei.recipe import Recipe
+from fenlei.recipe import USUAL, Recipe
 from fenlei.streams import STREAMS
 from fenlei.text import TOKENIZERS
 from fenlei.wide import VIEWS
@@ -30,6 +30,10 @@ ENGLISH = ["the film was great", "a boring story", "the plot is dull"]
 CHARACTERS = ("bigrams", "trigrams")
 FEW = "no covering words but runs of three characters, as at most 10% of the characters are Chinese"
 STOPPED = "no covering words but runs of three characters, as stop words are left out"
+
+
+def networks_of(texts: list[str], recipe: Recipe) -> int:
+    return networks_for(len(texts), tokens_of(texts, recipe), recipe)
 
 
 def decided(texts: list[str], **settings: object) -> tuple[Recipe, list[str]]:
@@ -108,7 +112,7 @@ def test_nothing_is_left_open_and_a_decided_recipe_stays(name: str, texts: list[
 def test_what_was_asked_for_is_kept() -> None:
     asked = {"tokenizer": "chars", "streams": (), "views": (("chars", 2),), "epochs": 1, "batch_size": 7, "branches": 2}
     recipe, said = decided(THAI, pretrain_epochs=2, **asked)
-    decided_here = {"model": "bilstm", "learning_rate": 1e-3, "ngram_min_count": 1}
+    decided_here = {"model": "bilstm", "ngram_min_count": 1} | USUAL
     assert recipe == Recipe(pretrain_epochs=2, **decided_here, **asked)  # type: ignore[arg-type]
     assert said == []
 
@@ -195,10 +199,10 @@ def test_the_number_of_texts_decides_both() -> None:
     ],
 )
 def test_few_texts_get_several_networks(texts: list[str], networks: int) -> None:
-    assert networks_for(texts, Recipe()) == networks
-    assert networks_for(texts, Recipe(branches=2)) == 2
-    assert networks_for(texts, Recipe(model=None)) == 1
-    more = networks_for(texts, Recipe(pace="thorough"))
+    assert networks_of(texts, Recipe()) == networks
+    assert networks_of(texts, Recipe(branches=2)) == 2
+    assert networks_of(texts, Recipe(model=None)) == 1
+    more = networks_of(texts, Recipe(pace="thorough"))
     assert more == (1 if len(texts) < FEWEST else {5: 10, 3: 6, 1: 3}[networks])
 
 
@@ -207,7 +211,8 @@ def test_many_texts_get_the_faster_network_and_rate() -> None:
     recipe, said = decided(many)
     assert (recipe.model, recipe.learning_rate) == ("mingru", 3e-3)
     assert (recipe.dropout, recipe.embedding_dropout, recipe.token_dropout) == (0.5, 0.4, 0.2)
-    assert decided(many, dropout=0.1)[0].dropout == 0.1
+    for name, usual in USUAL.items():
+        assert getattr(decided(many, **{name: usual})[0], name) == usual, "set by hand, though to what it usually is"
     assert "network: mingru, for 100,000 texts of about 2 tokens" in said
     assert (decided(few)[0].model, decided(few)[0].learning_rate) == ("bilstm", 1e-3)
     assert decided(many, model="bilstm")[0].learning_rate == 1e-3

@@ -79,6 +79,16 @@ def test_class_that_is_called_test_is_a_class_when_the_others_are(tmp_path):
     assert "'test' was read as a class" in ledger.notes[0]
 
 
+def test_class_folders_without_files_are_named(tmp_path):
+    put(tmp_path / "体育" / "1.txt", "球队赢了")
+    put(tmp_path / "财经" / "1.txt", "股票涨了")
+    for name in ("空", "体育/旧"):
+        (tmp_path / name).mkdir()
+    documents, ledger = corpus.read(tmp_path)
+    assert {document.label for document in documents} == {"体育", "财经"}
+    assert ledger.notes == ["Empty folders, of which no class is made: '体育/旧', '空'."]
+
+
 def test_file_beside_class_folders_has_no_label(tmp_path):
     put(tmp_path / "a/1.txt", "x")
     put(tmp_path / "b/readme.txt", "a read-me")

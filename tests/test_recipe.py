@@ -8,7 +8,7 @@ from types import NoneType
 import numpy as np
 import pytest
 
-from fenlei.recipe import CHOICES, COUNTS, FROM_ZERO, OPEN, PRESETS, SHARES, Recipe, preset
+from fenlei.recipe import CHOICES, COUNTS, FROM_ZERO, OPEN, PRESETS, RATES, SHARES, USUAL, Recipe, preset
 
 HINTS = typing.get_type_hints(Recipe)
 COUNT = "the setting {} must be a whole number of at least {}, got {}"
@@ -18,8 +18,8 @@ SHARE = r"the setting {} must be a number in \[0, 1\), got {}"
 def test_every_whole_number_is_checked() -> None:
     whole = {name for name, hint in HINTS.items() if hint is int or int in typing.get_args(hint)}
     assert whole == {*COUNTS, *FROM_ZERO}
-    assert {name for name in whole if NoneType in typing.get_args(HINTS[name])} == {*OPEN} - {"learning_rate"}
-    assert all(HINTS[name] is float for name in SHARES)
+    assert {name for name in whole if NoneType in typing.get_args(HINTS[name])} == {*OPEN} - {*RATES, *SHARES}
+    assert all(HINTS[name] is float for name in SHARES if name not in OPEN)
 
 
 @pytest.mark.parametrize("name", COUNTS)
@@ -50,6 +50,9 @@ def test_only_what_is_decided_from_the_data_may_be_left_open(name: str) -> None:
 @pytest.mark.parametrize("name", SHARES)
 @pytest.mark.parametrize("value", [-0.1, 1, 1.0, 2, "0.5", None, float("nan")], ids=repr)
 def test_a_share_is_a_number_below_one(name: str, value: object) -> None:
+    if value is None and name in OPEN:
+        assert Recipe().change(**{name: None}).usual(name) == USUAL[name]
+        return
     with pytest.raises(ValueError, match=SHARE.format(name, "")):
         Recipe().change(**{name: value})
     for good in (0, 0.0, 0.999):

@@ -163,8 +163,9 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
             recipe = recipe.change(options=dict(recipe.options) | options)
         check_names(recipe)
         if recipe.network is not None:
-            embedding = ("embedding", "embedding_size", "embedding_options")
-            try_out(recipe.network, recipe.options, **{name: getattr(recipe, name) for name in embedding})
+            size = recipe.usual("embedding_size")
+            embedding = {"embedding": recipe.embedding, "embedding_size": size}
+            try_out(recipe.network, recipe.options, **embedding, embedding_options=recipe.embedding_options)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return recipe

@@ -81,9 +81,8 @@ def unlabelled(sides: Sides, ledger: Ledger, arguments: argparse.Namespace, reci
     )
     for line in own.summary():
         say(line)
-    ledger.entries += own.entries
-    for sentence in (*own.notes, found.sentence):
-        ledger.note(sentence)
+    ledger.merge(own)
+    ledger.note(found.sentence)
     return found
 
 

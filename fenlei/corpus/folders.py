@@ -49,7 +49,10 @@ class Folder:
         self.root, self.is_labelled, self.ledger, self.labels = root, is_labelled, ledger, labels
         self.parts: list[Part] = []
         self.class_names: Path | None = None
+        self.empty: list[str] = []
         self._top(root, "")
+        if self.empty:
+            self.ledger.note(f"Empty folders, of which no class is made: {_some(self.empty)}.")
         self.parts.sort(key=lambda part: ORDER.index(part.split))
 
     def _top(self, folder: Path, split: str) -> None:
@@ -100,7 +103,7 @@ class Folder:
 
     def _bystanders(self, paths: Sequence[Path]) -> None:
         if paths:
-            shown = ", ".join(path.name for path in paths[:5]) + (", ..." if len(paths) > 5 else "")
+            shown = _some([path.name for path in paths])
             self.ledger.note(f"Not read, as the labelled data stands beside: {shown}.")
 
     def _split_folders(self, folders: Sequence[Path]) -> list[Path]:
@@ -124,6 +127,8 @@ class Folder:
             return
         files, folders = self._listing(folder)
         label = self._readable(folder.name)
+        if not files and not folders:
+            self.empty.append(repr(self._name(folder)))
         for path in files:
             if not self._packed(path):
                 self.parts.append(Part(path, self._name(path), "document", label, split))
@@ -144,7 +149,7 @@ class Folder:
             label = self._readable(path.stem)
             self.parts.append(Part(path, self._name(path), "lines", label, split))
         if able:
-            shown = ", ".join(repr(self._readable(path.stem)) for path in able[:5]) + (", ..." if len(able) > 5 else "")
+            shown = _some([repr(self._readable(path.stem)) for path in able])
             self.ledger.note(f"One file per class, a document a line: {shown}.")
 
     def _packed(self, path: Path) -> bool:
@@ -167,6 +172,11 @@ class Folder:
             return data.decode("utf-8", "backslashreplace")
         self.ledger.note("File names that are not UTF-8 were read as gb18030.")
         return readable
+
+
+def _some(names: Sequence[str]) -> str:
+    """The first five."""
+    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
 
 
 def _is_encodable(name: str) -> bool:
