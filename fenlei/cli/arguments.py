@@ -148,14 +148,14 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
     """Preset, then named arguments, then ``--set`` and ``--option``; everything is checked before data is read."""
     from fenlei.auto import check_names
     from fenlei.models import ENCODERS, encoder_options, try_out
-    from fenlei.recipe import Recipe, preset
+    from fenlei.recipe import USUAL, Recipe, preset
 
     named = ("model", "seed", "epochs", "tokenizer", "min_count", "user_words", "stop_words", "device")
     changes = {name: value for name in named if (value := getattr(arguments, name, None)) is not None}
     if getattr(arguments, "vocab_size", None) is not None:
         changes["max_size"] = arguments.vocab_size
     try:
-        changes |= settings(arguments.set, vars(Recipe()), typing.get_type_hints(Recipe), "setting")
+        changes |= settings(arguments.set, vars(Recipe()) | USUAL, typing.get_type_hints(Recipe), "setting")
         recipe = preset(arguments.preset, **changes)
         if recipe.network is not None:
             known, hints = encoder_options(recipe.network), typing.get_type_hints(ENCODERS[recipe.network].__init__)
