@@ -31,10 +31,9 @@ from speed import BATCH, Titles, Usual, collate
 from torch import nn
 from torch.utils.data import DataLoader
 
-from fenlei import linear, training
+from fenlei import compiled, linear, training
 from fenlei.corpus import Document
 from fenlei.folds import Data
-from fenlei.layers import kernels
 from fenlei.learn import Labelled, prepare
 from fenlei.pipeline import Pipeline
 from fenlei.recipe import Recipe
@@ -78,10 +77,10 @@ def run_fasttext(train: list[Document], dev: list[Document]) -> Run:
     return {"seconds": seconds, "processor": processor, "accuracy": float(np.mean(right))}
 
 
-def run_linear(data: Data, pipeline: Pipeline, compiled: bool) -> Run:
+def run_linear(data: Data, pipeline: Pipeline, loops: bool) -> Run:
     """The linear model alone: every class at one cost, with emphasis and without."""
     assert pipeline.wide is not None
-    there, kernels.LOADED = kernels.LOADED, compiled and kernels.LOADED
+    there, compiled.LOADED = compiled.LOADED, loops and compiled.LOADED
     try:
         used, began = time.process_time(), time.perf_counter()
         with linear.unfinished_fits():
@@ -92,7 +91,7 @@ def run_linear(data: Data, pipeline: Pipeline, compiled: bool) -> Run:
                 costs=(0.3,),
             )
     finally:
-        kernels.LOADED = there
+        compiled.LOADED = there
     seconds = time.perf_counter() - began
     return {"seconds": seconds, "processor": time.process_time() - used, "accuracy": found.dev_accuracy}
 
@@ -152,10 +151,10 @@ def main() -> None:
             rounds = {
                 "fenlei train --preset fast": run_fast(arguments.data, arguments.set, Path(folder)),
                 "fastText": run_fasttext(train, dev),
-                "linear model, machines side by side": run_linear(data, pipeline, compiled=True),
+                "linear model, machines side by side": run_linear(data, pipeline, loops=True),
             }
             if number == 0:
-                rounds["linear model, liblinear"] = run_linear(data, pipeline, compiled=False)
+                rounds["linear model, liblinear"] = run_linear(data, pipeline, loops=False)
             for name, run in rounds.items():
                 found.setdefault(name, []).append(run)
                 print(f"{name}: {run}", flush=True)

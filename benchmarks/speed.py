@@ -31,10 +31,9 @@ from torch import Tensor, nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_sequence
 from torch.utils.data import DataLoader, Dataset
 
-from fenlei import training
+from fenlei import compiled, training
 from fenlei.branches import build_branch
 from fenlei.folds import Data
-from fenlei.layers import kernels
 from fenlei.learn import Labelled, prepare
 from fenlei.pipeline import Pipeline
 from fenlei.recipe import Recipe
@@ -103,15 +102,15 @@ def usual(data: Data, pipeline: Pipeline, names: list[str]) -> Iterator[int]:
             yield len(targets)
 
 
-def ours(data: Data, pipeline: Pipeline, recipe: Recipe, compiled: bool = True) -> Iterator[int]:
+def ours(data: Data, pipeline: Pipeline, recipe: Recipe, loops: bool = True) -> Iterator[int]:
     """Our training step: titles a step."""
     trainer = training.Trainer(build_branch(recipe, pipeline, len(data.labels)), data.train, recipe)
     trainer.model.train()
     while True:
         for rows in training.make_batches(data.train.encoded.sizes, recipe, trainer.rng):
-            there, kernels.LOADED = kernels.LOADED, compiled and kernels.LOADED
+            there, compiled.LOADED = compiled.LOADED, loops and compiled.LOADED
             trainer.step(rows)
-            kernels.LOADED = there
+            compiled.LOADED = there
             yield len(rows)
 
 
@@ -157,7 +156,7 @@ def measure(data: Data, pipeline: Pipeline, recipe: Recipe, steps: int, rounds: 
     streams = list(pipeline.stream_sizes())
     loops: dict[str, Iterator[int]] = {
         "bilstm": ours(data, pipeline, recipe),
-        "bilstm, nothing compiled": ours(data, pipeline, recipe, compiled=False),
+        "bilstm, nothing compiled": ours(data, pipeline, recipe, loops=False),
         "mingru": ours(data, pipeline, recipe.change(model="mingru")),
         "usual loop, characters": usual(data, pipeline, ["ids"]),
         "usual loop, three streams": usual(data, pipeline, streams),

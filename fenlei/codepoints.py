@@ -10,6 +10,7 @@ from typing import NamedTuple
 import numpy as np
 import numpy.typing as npt
 
+from fenlei import compiled
 from fenlei.text import normalize
 
 Points = npt.NDArray[np.uint32]
@@ -17,10 +18,13 @@ Ints = npt.NDArray[np.int64]
 
 SPACE = 0x20
 LINE_END = 0x0A  # never part of a normalized text, and no tokenizer cuts across it
+HAN = range(0x4E00, 0xA000)  # the characters of this block
 _UNSEEN = 0  # no character is spelled as NUL: `normalize` makes it a space
 _HARD = 0xFFFFFFFF
 # By (nfkc, lower): how each character is spelled. Four megabytes each, of which the system gives what is touched.
 _TABLES = {options: np.zeros(0x110000, np.uint32) for options in product((True, False), repeat=2)}
+for _table in _TABLES.values():  # the commonest of the characters that no normalization changes
+    _table[HAN.start : HAN.stop] = HAN
 _JAMO = (range(0x1100, 0x1200), range(0xA960, 0xA980), range(0xD7B0, 0xD800))
 
 
@@ -46,9 +50,14 @@ class Lines(NamedTuple):
 
     def surround(self, sign: int, before: int, after: int) -> Lines:
         """Each text with so many of the same character before and after it."""
-        wider = self.lengths + (before + after)
-        points = np.full(len(self.points) + len(wider) * (before + after), sign, np.uint32)
-        shift = np.arange(len(wider)) * (before + after) + before
+        count, more = len(self.offsets) - 1, before + after
+        if compiled.LOADED:
+            points = np.empty(len(self.points) + count * more, np.uint32)
+            compiled.LOOPS.surround(self.points, self.offsets, count, sign, before, after, points)
+            return Lines(points, self.offsets + more * np.arange(count + 1))
+        wider = self.lengths + more
+        points = np.full(len(self.points) + count * more, sign, np.uint32)
+        shift = np.arange(count) * more + before
         points[np.arange(len(self.points)) + np.repeat(shift, self.lengths)] = self.points
         return Lines(points, ends(wider))
 
@@ -91,6 +100,8 @@ def normalized(texts: Sequence[str], *, nfkc: bool = True, lower: bool = True) -
     any other, such as a combining mark, is normalized by itself.
     """
     lines = Lines.of(texts)
+    if compiled.LOADED and (found := _spelled_at_once(lines, _TABLES[nfkc, lower])) is not None:
+        return found
     spelled = _spell(lines.points, nfkc, lower)
     hard = np.flatnonzero(spelled == _HARD)
     if len(hard):
@@ -103,6 +114,14 @@ def normalized(texts: Sequence[str], *, nfkc: bool = True, lower: bool = True) -
         done[numbers] = True
         spelled = np.where(np.repeat(done, lines.lengths), lines.points, _spell(lines.points, nfkc, lower))
     return _squeeze(Lines(spelled, lines.offsets))
+
+
+def _spelled_at_once(lines: Lines, table: Points) -> Lines | None:
+    """The compiled loop: None where a character has no entry in the table, or depends on its neighbours."""
+    points, offsets = np.empty_like(lines.points), np.empty_like(lines.offsets)
+    if compiled.LOOPS.spell(lines.points, lines.offsets, len(offsets) - 1, table, points, offsets):
+        return None
+    return Lines(points[: offsets[-1]], offsets)
 
 
 def _spell(points: Points, nfkc: bool, lower: bool) -> Points:

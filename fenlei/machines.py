@@ -9,11 +9,11 @@ import numpy.typing as npt
 import scipy.sparse
 from sklearn.svm import LinearSVC
 
-from fenlei.layers import kernels
+from fenlei import compiled
 
 Floats = npt.NDArray[np.float32]
 
-MOST = kernels.MACHINES[-1]  # machines found together
+MOST = compiled.MACHINES[-1]  # machines found together
 PASSES = 300  # at most: what has not arrived by then is taken as it is
 SEED = 0
 
@@ -51,10 +51,10 @@ class Machines:
 
         The ``emphasis`` is ``(V, K)``; without one it is 1.
         """
-        if not kernels.LOADED:
+        if not compiled.LOADED:
             return self._fit_by_liblinear(signs, cost, emphasis)
         count = signs.shape[1]
-        width = next(each for each in kernels.MACHINES if each >= count)
+        width = next(each for each in compiled.MACHINES if each >= count)
         signs = _widened(signs, width, 1.0)
         squares = None if emphasis is None else _widened(np.square(emphasis, dtype=np.float32), width, 1.0)
         slack = np.full(len(signs), 0.5 / cost, np.float32)
@@ -64,14 +64,12 @@ class Machines:
         weight, bias = np.zeros((self.x.shape[1], width), np.float32), np.zeros(width, np.float32)
         alpha, extremes = np.zeros_like(signs), np.zeros((2, width), np.float32)
         live = (np.arange(width) < count).astype(np.float32)
-        rng = np.random.default_rng(SEED)
+        rng, descend = np.random.default_rng(SEED), getattr(compiled.LOOPS, f"descend_{width}")
         for _ in range(PASSES):
             self.check()
             order = rng.permutation(self._rows)
             documents = self._starts, self._columns, self._values, order, len(order)
-            kernels.descend(
-                width, *documents, weight, bias, squares, signs, alpha, slopes, slack, live, extremes[0], extremes[1]
-            )
+            descend(*documents, weight, bias, squares, signs, alpha, slopes, slack, live, extremes[0], extremes[1])
             live[extremes[0] - extremes[1] <= self.tolerance] = 0
             if not live.any():
                 break

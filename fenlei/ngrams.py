@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from fenlei import eliasfano
+from fenlei import compiled, eliasfano
 
 Hashes = npt.NDArray[np.uint64]
 Ints = npt.NDArray[np.int64]
@@ -35,7 +35,12 @@ def hash_tokens(points: npt.NDArray[np.uint32], lengths: Ints) -> Hashes:
 
     ``points (P,)`` are the characters of all tokens, ``lengths (N,)``, each at least 1, how many each token has.
     """
-    if len(points) == len(lengths):  # the formula below for tokens of one character
+    alone = len(points) == len(lengths)
+    if compiled.LOADED:
+        hashes = np.empty(len(lengths), np.uint64)
+        compiled.LOOPS.hash_tokens(points, None if alone else lengths, len(lengths), hashes)
+        return hashes
+    if alone:  # the formula below for tokens of one character
         return mix(mix(points) * _STEP)
     starts = np.cumsum(lengths) - lengths
     place = np.arange(len(points)) - np.repeat(starts, lengths)
@@ -59,12 +64,23 @@ def hash_ngrams(tokens: Hashes, offsets: Ints, n: int, salt: int = 0) -> tuple[H
     return hashes, first
 
 
+def hash_runs(tokens: Hashes, offsets: Ints, n: int) -> Hashes:
+    """The n-gram that begins at each token, ``(N,)``, of family 0: 0 where its document has fewer tokens left."""
+    hashes = np.zeros(len(tokens), np.uint64)
+    if compiled.LOADED:
+        compiled.LOOPS.hash_runs(tokens, offsets, len(offsets) - 1, n, int(_family(0, n)[0]), hashes)
+        return hashes
+    found, first = hash_ngrams(tokens, offsets, n)
+    hashes[first] = found
+    return hashes
+
+
 def hash_all_ngrams(tokens: Hashes, offsets: Ints, longest: int, salt: int = 0) -> tuple[Hashes, Ints]:
     """The same of every length from 1 to ``longest`` together, in no particular order."""
     size = len(tokens)
     wider = np.zeros(size + longest - 1, np.uint64)
     wider[:size] = tokens
-    hashes = mix(tokens ^ _families(salt, longest))  # row n - 1: the n-grams that begin at each token
+    hashes = mix(tokens ^ families(salt, longest)[:, None])  # row n - 1: the n-grams that begin at each token
     for k in range(1, longest):
         rest = hashes[k:] * _THREE
         rest += wider[k : k + size]
@@ -88,8 +104,9 @@ def _family(salt: int, n: int) -> Hashes:
 
 
 @cache
-def _families(salt: int, longest: int) -> Hashes:
-    return np.concatenate([_family(salt, n) for n in range(1, longest + 1)])[:, None]
+def families(salt: int, longest: int) -> Hashes:
+    """A number for each length up to the longest, ``(longest,)``: so ``salt`` and length keep n-grams apart."""
+    return np.concatenate([_family(salt, n) for n in range(1, longest + 1)])
 
 
 @dataclass(frozen=True)
@@ -112,10 +129,14 @@ class NgramTable:
 
     def rows(self, hashes: Hashes) -> Ints:
         """The row of each hash ``(N,) -> (N,)``, 0 for one that the table does not hold."""
-        if self.bits < 64:
-            hashes = hashes >> np.uint64(64 - self.bits)
         if not len(self.hashes):
             return np.zeros(len(hashes), np.int64)
+        if self.loops is not None:
+            rows = np.empty(len(hashes), np.int64)
+            compiled.LOOPS.find_rows(self.loops, hashes, len(hashes), rows)
+            return rows
+        if self.bits < 64:
+            hashes = hashes >> np.uint64(64 - self.bits)
         starts, shift, longest = self._index
         if longest > CROWDED:
             place = np.minimum(np.searchsorted(self.hashes, hashes), len(self.hashes) - 1)
@@ -134,13 +155,21 @@ class NgramTable:
         return rows
 
     @cached_property
+    def loops(self) -> compiled.Table | None:
+        """What the compiled loops read: None where there are none, and where they would search for too long."""
+        if not compiled.LOADED or not len(self.hashes) or self._index[2] > CROWDED:
+            return None
+        starts, shift, _ = self._index
+        return compiled.Table.of(self.hashes, starts, 64 - self.bits, int(shift))
+
+    @cached_property
     def _index(self) -> tuple[npt.NDArray[np.int32], np.uint64, int]:
         """Where the hashes with each value of their first bits begin, the shift to these bits, and most of one value.
 
         Hashes are spread evenly, so with one to two values a hash the first look finds most, and few need a fourth.
         """
-        bits = max(1, min(len(self.hashes).bit_length(), 24))
-        shift = np.uint64(64 - bits)
+        bits = max(1, min(len(self.hashes).bit_length(), 24, self.bits))
+        shift = np.uint64(self.bits - bits)
         counts = np.bincount((self.hashes >> shift).view(np.int64), minlength=1 << bits)
         starts = np.zeros(1 << bits, np.int32)
         np.cumsum(counts[:-1], out=starts[1:])

@@ -124,12 +124,8 @@ class Table:
         return self._sum_compiled(ids, values) if kernels.usable(ids, values) else sum_by_id(ids, values, self.padding)
 
     def _sum_compiled(self, ids: Tensor, values: Tensor) -> RowGradient:
-        assert kernels.LIBRARY is not None
         rows, sums = torch.empty_like(ids), torch.empty_like(values)
-        count = kernels.LIBRARY.sum_by_id(
-            ids.data_ptr(), values.data_ptr(), *values.shape, self.padding, self.slots.data_ptr(), rows.data_ptr(),
-            sums.data_ptr(),
-        )  # fmt: skip
+        count = kernels.call("sum_by_id", ids, values, *values.shape, self.padding, self.slots, rows, sums)
         return RowGradient(rows[:count], sums[:count])
 
     @torch.no_grad()
@@ -140,11 +136,7 @@ class Table:
         corrected = rate * math.sqrt(second) / first
         state = self.weight, self.mean, self.square
         if kernels.usable(*state, *gradient):
-            assert kernels.LIBRARY is not None
-            kernels.LIBRARY.adam_rows(
-                *(each.data_ptr() for each in (*state, *gradient)), *gradient.sums.shape, scale, corrected, *BETAS,
-                EPSILON,
-            )  # fmt: skip
+            kernels.call("adam_rows", *state, *gradient, *gradient.sums.shape, scale, corrected, *BETAS, EPSILON)
         else:
             adam_rows(state, gradient, scale, corrected)
 

@@ -53,6 +53,8 @@ class Ragged(NamedTuple):
         values = self.values[start:end]
         if values.dtype.kind == "u":
             values = values.astype(np.int64)
+        if (end - start) % multiple == 0:
+            return values[None]
         found = np.zeros((1, -(-(end - start) // multiple) * multiple), values.dtype)
         found[0, : end - start] = values
         return found

@@ -113,19 +113,12 @@ class TokenBatch:
 
 def bigrams(batch: TokenBatch) -> Hashes:
     """Each token with the one after it; the last token of a document with nothing."""
-    return _runs(batch, 2)
+    return ngrams.hash_runs(batch.tokens.hashes, batch.tokens.offsets, 2)
 
 
 def trigrams(batch: TokenBatch) -> Hashes:
     """Each token with the two after it; the last two tokens of a document with nothing."""
-    return _runs(batch, 3)
-
-
-def _runs(batch: TokenBatch, n: int) -> Hashes:
-    hashes = np.zeros(len(batch.tokens), np.uint64)
-    found, first = ngrams.hash_ngrams(batch.tokens.hashes, batch.tokens.offsets, n)
-    hashes[first] = found
-    return hashes
+    return ngrams.hash_runs(batch.tokens.hashes, batch.tokens.offsets, 3)
 
 
 def covering_words(batch: TokenBatch) -> Hashes:

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cache
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
-from fenlei import ngrams
+from fenlei import compiled, ngrams
 from fenlei.codepoints import SPACE, ends
 from fenlei.ngrams import Hashes, Ints, NgramTable
 from fenlei.streams import TokenBatch, Tokens
@@ -22,17 +21,7 @@ STEP = 1 / 16  # 255 of them reach the idf of one document in 16 million
 
 def _characters(batch: TokenBatch) -> Tokens:
     """Every character with the spaces between words, and one at both ends, so that a word's edges are n-grams too."""
-    tokens = Tokens.characters(batch.lines.surround(SPACE, 1, 1))
-    letters = tokens.points != SPACE
-    if batch.tokens.are_characters and np.count_nonzero(letters) == len(batch.tokens):
-        tokens.hashes = np.full(len(letters), _space(), np.uint64)
-        tokens.hashes[letters] = batch.tokens.hashes
-    return tokens
-
-
-@cache
-def _space() -> np.uint64:
-    return np.uint64(ngrams.hash_tokens(np.array([SPACE], np.uint32), np.ones(1, np.int64))[0])
+    return Tokens.characters(batch.lines.surround(SPACE, 1, 1))
 
 
 def _tokens(batch: TokenBatch) -> Tokens:
@@ -69,6 +58,8 @@ class Wide:
 
         A document's n-grams stand view by view, rows rising. One with none has row 0 with weight 0.
         """
+        if self.table.loops is not None and len(self.views) <= compiled.VIEWS:
+            return self._encode_compiled(batch, self.table.loops)
         count = len(self.views)
         found = [_ngrams(batch, *view, number) for number, view in enumerate(self.views)]
         hashes = np.concatenate([hashes for hashes, _ in found])
@@ -82,6 +73,18 @@ class Wide:
         every_row, every_weight = np.zeros(offsets[-1], np.int64), np.zeros(offsets[-1], np.float32)
         every_row[place], every_weight[place] = rows, weights
         return offsets, every_row, every_weight
+
+    def _encode_compiled(self, batch: TokenBatch, table: compiled.Table) -> tuple[Ints, Ints, Floats]:
+        """The same by the compiled loop, a document at a time."""
+        views: list[Any] = []
+        most = len(batch)
+        for number, (name, longest) in enumerate(self.views):
+            cut = VIEWS[name](batch)
+            views += cut.hashes, cut.offsets, longest, ngrams.families(number, longest)
+            most += len(cut) * longest
+        sizes, rows, weights = np.empty(len(batch), np.int64), np.empty(most, np.int64), np.empty(most, np.float32)
+        filled = compiled.LOOPS.weigh(len(batch), table, self.idf, sizes, rows, weights, *views)
+        return ends(sizes), rows[:filled].copy(), weights[:filled].copy()
 
     def _weigh(self, hashes: Hashes, parts: Ints, size: int) -> tuple[Ints, Ints, Floats]:
         """Each known n-gram once: the part it stands in (a document's of one view), its row and weight, in this order.

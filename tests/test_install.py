@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from fenlei.layers import kernels
+from fenlei import compiled
 from fenlei.runtime import Predictor
 
 if TYPE_CHECKING:
@@ -140,13 +140,13 @@ def test_a_wheel_has_the_compiled_loops_where_there_is_a_compiler(compiler: str,
     subprocess.run(command, check=True, env=environment, timeout=280)
     (wheel,) = tmp_path.glob("*.whl")
     names = zipfile.ZipFile(wheel).namelist()
-    assert "fenlei/layers/kernels.py" in names
-    found = [name for name in names if name.startswith("fenlei/layers/_kernels")]
+    assert "fenlei/compiled/__init__.py" in names
+    found = [name for name in names if name.startswith("fenlei/compiled/_loops")]
     assert len(found) == (compiler != "none")
     if found:
         zipfile.ZipFile(wheel).extract(found[0], tmp_path)
         library = ctypes.CDLL(str(tmp_path / found[0]))
-        assert [name for name in kernels.SIGNATURES if not hasattr(library, name)] == []
+        assert [name for name in compiled.SIGNATURES if not hasattr(library, name)] == []
 
 
 @pytest.fixture(scope="module")

@@ -7,7 +7,7 @@ import pytest
 import scipy.sparse
 from sklearn.svm import LinearSVC
 
-from fenlei.layers import kernels
+from fenlei import compiled
 from fenlei.machines import MOST, Machines
 
 ROWS, COLUMNS = 120, 400
@@ -17,9 +17,9 @@ TIGHT = 1e-5
 @pytest.fixture(params=[True, False], ids=["compiled", "not compiled"])
 def either(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     if not request.param:
-        monkeypatch.setattr(kernels, "LOADED", False)
+        monkeypatch.setattr(compiled, "LOADED", False)
         monkeypatch.setattr("fenlei.machines.PASSES", 10_000)
-    elif not kernels.LOADED:
+    elif not compiled.LOADED:
         pytest.skip("this installation has no compiled loops")
 
 
@@ -83,7 +83,7 @@ def test_check_can_end_it() -> None:
         Machines(x, None, TIGHT, check).fit(signs, 1.0)
 
 
-@pytest.mark.skipif(not kernels.LOADED, reason="this installation has no compiled loops")
+@pytest.mark.skipif(not compiled.LOADED, reason="this installation has no compiled loops")
 def test_what_does_not_arrive_is_taken_after_some_passes(monkeypatch: pytest.MonkeyPatch) -> None:
     x, signs, _ = problem(1)
     passes = []

@@ -11,8 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch import nn
 
-from fenlei import optimizing
-from fenlei.layers import kernels
+from fenlei import compiled, optimizing
 from fenlei.optimizing import Optimizer, Table, joint_norm, sum_by_id
 from fenlei.recipe import Recipe
 
@@ -24,8 +23,8 @@ STEPS = 6
 def loops(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> str:
     """Both ways to compute the same."""
     if request.param == "torch":
-        monkeypatch.setattr(kernels, "LOADED", False)
-    elif not kernels.LOADED:
+        monkeypatch.setattr(compiled, "LOADED", False)
+    elif not compiled.LOADED:
         pytest.skip("this installation has no compiled loops")
     return str(request.param)
 
@@ -91,7 +90,7 @@ def test_the_sum_by_id_is_that_of_a_dense_gradient(ids: list[int], size: int, sk
     if skipped >= 0:
         expected[skipped] = 0
     ways = [sum_by_id(rows, values, table.padding)]
-    if kernels.LOADED:
+    if compiled.LOADED:
         ways += [table._sum_compiled(rows, values), table._sum_compiled(rows, values)]
     for found in ways:
         assert sorted(found.rows.tolist()) == sorted(set(ids) - {skipped})

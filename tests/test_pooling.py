@@ -5,7 +5,7 @@ import onnxruntime
 import pytest
 import torch
 
-from fenlei.layers import kernels
+from fenlei import compiled
 from fenlei.layers.graph import Graph
 from fenlei.layers.mask import mask_nodes, mask_of
 from fenlei.layers.pooling import POOLINGS, Attention, Last, Max, Mean, Pooling
@@ -134,7 +134,7 @@ def test_gradients_are_those_of_the_function(name, lengths):
     assert torch.autograd.gradcheck(lambda each: pool(each, mask), (h,))
 
 
-@pytest.mark.skipif(not kernels.LOADED, reason="this installation has no compiled loops")
+@pytest.mark.skipif(not compiled.LOADED, reason="this installation has no compiled loops")
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
 @pytest.mark.parametrize("width", [1, 4, 37, 128])
 def test_the_compiled_maximum_is_torchs_with_its_gradient(dtype, width, monkeypatch):
@@ -143,7 +143,7 @@ def test_the_compiled_maximum_is_torchs_with_its_gradient(dtype, width, monkeypa
     values[~mask] = 1e3
     weights, found = torch.randn(4, width, generator=generator).to(dtype), []
     for loaded in (True, False):
-        monkeypatch.setattr(kernels, "LOADED", loaded)
+        monkeypatch.setattr(compiled, "LOADED", loaded)
         h = values.clone().requires_grad_()
         answer = Max(width)(h, mask)
         (answer * weights).sum().backward()
@@ -155,7 +155,7 @@ def test_the_compiled_maximum_is_torchs_with_its_gradient(dtype, width, monkeypa
     assert torch.equal((found[0][1] != 0).sum(1), torch.ones(4, width, dtype=torch.int64))
 
 
-@pytest.mark.skipif(not kernels.LOADED, reason="this installation has no compiled loops")
+@pytest.mark.skipif(not compiled.LOADED, reason="this installation has no compiled loops")
 def test_of_equals_the_first_step_has_the_gradient():
     h = torch.zeros(1, 3, 2, requires_grad=True)
     Max(2)(h, torch.tensor([[True, True, False]])).sum().backward()

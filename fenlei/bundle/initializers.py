@@ -17,7 +17,7 @@ from fenlei.bundle.codec import Array
 
 GRAPH, INITIALIZER = 7, 5
 NODE, INPUT, OUTPUT = 1, 11, 12  # of a graph
-NODE_INPUT, NODE_KIND, VALUE_NAME = 1, 4, 1
+NODE_INPUT, NODE_OUTPUT, NODE_KIND, NODE_ATTRIBUTE, ATTRIBUTE_GRAPH, VALUE_NAME = 1, 2, 4, 5, 6, 1
 DIMS, KIND, NAME, RAW = 1, 2, 8, 9
 VARINT, FIXED64, RUN, FIXED32 = 0, 1, 2, 5  # how a field is written
 KINDS = {1: "<f4", 2: "u1", 3: "i1", 6: "<i4", 7: "<i8", 10: "<f2"}  # TensorProto.DataType
@@ -93,14 +93,41 @@ def detach(graph: bytes, weights: Mapping[str, Array]) -> tuple[bytes, dict[str,
 
 
 def only(graph: bytes, output: str) -> bytes:
-    """The graph with this output alone; as it is where it has none of that name."""
+    """The graph with this output alone and the nodes it comes from; as it is where it has none of that name.
+
+    Onnxruntime would run the other nodes as well.
+    """
     try:
-        outputs = [field for outer in _graphs(graph) for field in _fields(outer.content) if field.number == OUTPUT]
-        if not any(_is_one_of(field, OUTPUT, VALUE_NAME, [output]) for field in outputs):
+        fields = [field for outer in _graphs(graph) for field in _fields(outer.content)]
+        if not any(_is_one_of(field, OUTPUT, VALUE_NAME, [output]) for field in fields):
             return graph
-        return _graph_with(graph, lambda f: f.number != OUTPUT or _is_one_of(f, OUTPUT, VALUE_NAME, [output]))
+        needed = {output}
+        for node in reversed([field for field in fields if field.number == NODE]):  # each stands behind what it reads
+            if not needed.isdisjoint(_texts(node.content, NODE_OUTPUT)):
+                needed.update(_read_by(node.content))
+        names = {OUTPUT: VALUE_NAME, NODE: NODE_OUTPUT, INITIALIZER: NAME}
+
+        def is_needed(field: Field) -> bool:
+            if field.number not in names:
+                return True
+            wanted = {output} if field.number == OUTPUT else needed
+            return not wanted.isdisjoint(_texts(field.content, names[field.number]))
+
+        return _graph_with(graph, is_needed)
     except (IndexError, UnicodeDecodeError):
         return graph
+
+
+def _read_by(node: memoryview) -> Iterator[str]:
+    """The values that a node reads, those of the graphs within it included."""
+    yield from _texts(node, NODE_INPUT)
+    for attribute in _fields(node):
+        if attribute.number == NODE_ATTRIBUTE:
+            for inner in _fields(attribute.content):
+                if inner.number == ATTRIBUTE_GRAPH:
+                    for field in _fields(inner.content):
+                        if field.number == NODE:
+                            yield from _read_by(field.content)
 
 
 def _graph_with(model: bytes, kept: Callable[[Field], bool], more: Iterable[bytes] = ()) -> bytes:
@@ -126,7 +153,7 @@ def _tables(graph: bytes, weights: Mapping[str, Array]) -> dict[str, Array]:
     for outer in _graphs(graph):
         for node in _fields(outer.content):
             if node.number == NODE:
-                inputs = [bytes(f.content).decode() for f in _fields(node.content) if f.number == NODE_INPUT]
+                inputs = _texts(node.content, NODE_INPUT)
                 gathers = _text(node.content, NODE_KIND) == "Gather"
                 for name in inputs[1:] if gathers else inputs:
                     found.pop(name, None)
@@ -154,7 +181,11 @@ def _is_drained(tensor: memoryview) -> bool:
 
 
 def _text(message: memoryview, number: int) -> str:
-    return "".join(bytes(field.content).decode() for field in _fields(message) if field.number == number)
+    return "".join(_texts(message, number))
+
+
+def _texts(message: memoryview, number: int) -> list[str]:
+    return [bytes(field.content).decode() for field in _fields(message) if field.number == number]
 
 
 def _value(name: str, array: Array) -> bytes:

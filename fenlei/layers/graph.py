@@ -107,24 +107,23 @@ class Graph:
         self._nodes.append(helper.make_node("Split", [value], names, name=names[0], axis=axis))
         return names
 
-    def mix(self, z: Sequence[str], g: Sequence[str], inside: str, size: int) -> str:
-        """``h_t = h_{t-1} + z_t * (g_t - h_{t-1})`` from 0 on, a way each of ``z`` and ``g (T, B, size)``.
+    def mix(self, kept: Sequence[str], added: Sequence[str], size: int) -> str:
+        """``h_t = kept_t * h_{t-1} + added_t`` from 0 on, a way each of ``kept`` and ``added (T, B, size)``.
 
-        The second way goes backwards. Outputs are zero where ``inside (T, B, 1)`` is; the states are not, so what is
-        read before a row has begun must have a ``z`` of zero. Returns ``(T, B, ways * size)``.
+        The second way goes backwards. Returns ``(T, B, ways * size)``.
         """
-        ways = len(z)
-        rows = self.add("Concat", self.axis(inside, 1), self.constant(np.array([size])), axis=0)
+        ways = len(kept)
+        rows = self.add("Concat", self.axis(kept[0], 1), self.constant(np.array([size])), axis=0)
         start = self.add("Expand", self.constant(np.zeros(1, np.float32)), rows)
         names = [self._name("scan") for _ in range(2 * ways)]
         directions = list(range(ways))
         attributes = {
-            "num_scan_inputs": 3 * ways,
-            "scan_input_directions": directions * 3,
+            "num_scan_inputs": 2 * ways,
+            "scan_input_directions": directions * 2,
             "scan_output_directions": directions,
             "body": _mixing(ways, size),
         }
-        inputs = [start] * ways + [*z, *g] + [inside] * ways
+        inputs = [start] * ways + [*kept, *added]
         self._nodes.append(helper.make_node("Scan", inputs, names, name=names[0], **attributes))
         return self.add("Concat", *names[ways:], axis=2) if ways > 1 else names[1]
 
@@ -198,21 +197,17 @@ def _place(tensor: torch.Tensor) -> tuple[int, tuple[int, ...], tuple[int, ...]]
 
 
 def _mixing(ways: int, size: int) -> onnx.GraphProto:
-    """One step of ``Graph.mix``: the states, z, g and what is inside, of each way, to the states and the outputs."""
+    """One step of ``Graph.mix``: the states, ``kept`` and ``added`` of each way, to the states and the outputs."""
     nodes = []
     for way in range(ways):
         nodes += [
-            helper.make_node("Sub", [f"g{way}", f"h{way}"], [f"apart{way}"]),
-            helper.make_node("Mul", [f"z{way}", f"apart{way}"], [f"moved{way}"]),
-            helper.make_node("Add", [f"h{way}", f"moved{way}"], [f"next{way}"]),
-            helper.make_node("Mul", [f"next{way}", f"inside{way}"], [f"out{way}"]),
+            helper.make_node("Mul", [f"kept{way}", f"h{way}"], [f"left{way}"]),
+            helper.make_node("Add", [f"left{way}", f"added{way}"], [f"next{way}"]),
+            helper.make_node("Identity", [f"next{way}"], [f"out{way}"]),
         ]
-    widths = {"h": size, "z": size, "g": size, "inside": 1, "next": size, "out": size}
     values = {
-        letter: [
-            helper.make_tensor_value_info(f"{letter}{way}", TensorProto.FLOAT, ("B", width)) for way in range(ways)
-        ]
-        for letter, width in widths.items()
+        name: [helper.make_tensor_value_info(f"{name}{way}", TensorProto.FLOAT, ("B", size)) for way in range(ways)]
+        for name in ("h", "kept", "added", "next", "out")
     }
-    inputs = values["h"] + values["z"] + values["g"] + values["inside"]
+    inputs = values["h"] + values["kept"] + values["added"]
     return helper.make_graph(nodes, "mix", inputs, values["next"] + values["out"])

@@ -54,6 +54,8 @@ class MinimalGRU(nn.Module):
     def nodes(self, graph: Graph, x: str, lengths: str, steps: int = 1) -> str:
         """The same in ONNX: products for all steps, then a ``Scan`` that reads both ways at once.
 
+        What comes out past a row's end means nothing here: no pooling looks there, and to make it zero takes time.
+
         With ``steps`` 0 ``x (T, B, D)`` to ``(T, B, W)``: each step's numbers lie side by side, as the loop reads them.
         """
         if steps:
@@ -67,8 +69,9 @@ class MinimalGRU(nn.Module):
             z, g = self._gates(graph, way, rows)
             z, g = graph.like(z, x, 2), graph.like(g, x, 2)
             # Read backwards, padding comes before the row: there the state must stay what it was, zero.
-            ways.append((graph.add("Mul", z, inside) if number else z, g))
-        return graph.mix([z for z, _ in ways], [g for _, g in ways], inside, self.hidden_size)
+            z = graph.add("Mul", z, inside) if number else z
+            ways.append((graph.add("Sub", graph.constant(np.array(1, np.float32)), z), graph.add("Mul", z, g)))
+        return graph.mix([kept for kept, _ in ways], [added for _, added in ways], self.hidden_size)
 
     @staticmethod
     def _gates(graph: Graph, way: nn.Linear, x: str) -> tuple[str, str]:
@@ -114,8 +117,8 @@ class _Compiled(torch.autograd.Function):
     def forward(ctx: Any, u: Tensor, lengths: Tensor) -> Tensor:
         h = torch.empty_like(u[:, :, :, 0], memory_format=torch.contiguous_format)
         batch, steps, ways, _, size = u.shape
-        kernels.call(
-            "mingru_forward", u.dtype, u, lengths, batch, steps, ways, size, torch.empty(size, device=u.device), h
+        kernels.call_for(
+            u.dtype, "mingru_forward", u, lengths, batch, steps, ways, size, torch.empty(size, device=u.device), h
         )
         ctx.save_for_backward(u, h, lengths)
         return h
@@ -127,5 +130,5 @@ class _Compiled(torch.autograd.Function):
         du = torch.empty_like(u)
         batch, steps, ways, _, size = u.shape
         dh, carry = gradients[0].to(u.dtype).contiguous(), torch.empty(size, device=u.device)
-        kernels.call("mingru_backward", u.dtype, u, h, dh, lengths, batch, steps, ways, size, carry, du)
+        kernels.call_for(u.dtype, "mingru_backward", u, h, dh, lengths, batch, steps, ways, size, carry, du)
         return du, None

@@ -110,8 +110,8 @@ class _Largest(torch.autograd.Function):
     def forward(ctx: Any, h: Tensor, mask: Tensor) -> Tensor:
         batch, steps, width = h.shape
         place, result = torch.empty(batch, width, dtype=torch.int32, device=h.device), h.new_empty(batch, width)
-        kernels.call(
-            "largest", h.dtype, h, mask, batch, steps, width, torch.empty(width, device=h.device), place, result
+        kernels.call_for(
+            h.dtype, "largest", h, mask, batch, steps, width, torch.empty(width, device=h.device), place, result
         )
         ctx.save_for_backward(place)
         ctx.shape = h.shape
@@ -123,7 +123,7 @@ class _Largest(torch.autograd.Function):
         (place,) = ctx.saved_tensors
         gradient = gradients[0].contiguous()
         back = gradient.new_empty(ctx.shape)
-        kernels.call("spread", gradient.dtype, gradient, place, *ctx.shape, back)
+        kernels.call_for(gradient.dtype, "spread", gradient, place, *ctx.shape, back)
         return back, None
 
 

@@ -1,40 +1,12 @@
-/* The loops that no tensor library has: plain C over plain arrays, called by fenlei.layers.kernels.
- *
- * Every function has a twin in torch that says the same; tests hold them against each other. There are no threads and
- * no allocations here, and nothing of Python but an empty module, so that the file is found and loaded like any other.
- */
+/* The loops of fenlei.layers and fenlei.optimizing: each has a twin in torch that says the same. */
 
-#define Py_LIMITED_API 0x030B0000
-#include <Python.h>
-
-#include <math.h>
-#include <stdint.h>
-
-#if defined(_WIN32)
-#define EXPORT __declspec(dllexport)
-#else
-#define EXPORT __attribute__((visibility("default")))
-#endif
-
-/* One copy of a function for each kind of processor, chosen when the module is loaded. */
-#if defined(__GNUC__) && !defined(__clang__) && defined(__x86_64__) && defined(__linux__)
-#define EACH_PROCESSOR __attribute__((target_clones("arch=x86-64-v4", "arch=x86-64-v3", "default")))
-#else
-#define EACH_PROCESSOR
-#endif
-
-/* Into each of those copies. */
-#if defined(__GNUC__)
-#define INLINE static inline __attribute__((always_inline))
-#else
-#define INLINE static inline
-#endif
+#include "common.h"
 
 /* The sum of the values (count, size) that have the same id, a row an id, ids in the order in which they come.
  *
  * slots: a number for every id of the table, all -1, and all -1 again afterwards. skipped is an id that is left out.
  * Returns how many rows of unique (count) and sums (count, size) are filled. */
-EXPORT EACH_PROCESSOR int64_t sum_by_id(const int64_t *restrict ids, const float *restrict values, int64_t count,
+static EACH_PROCESSOR int64_t sum_by_id(const int64_t *restrict ids, const float *restrict values, int64_t count,
                                         int64_t size, int64_t skipped, int32_t *restrict slots,
                                         int64_t *restrict unique, float *restrict sums)
 {
@@ -65,7 +37,7 @@ EXPORT EACH_PROCESSOR int64_t sum_by_id(const int64_t *restrict ids, const float
 /* Adam (Kingma and Ba 2015) on the named rows of a table (rows, size) and of its two moments, in place.
  *
  * gradients (count, size) are multiplied by scale first; rate holds both bias corrections. */
-EXPORT EACH_PROCESSOR void adam_rows(float *restrict table, float *restrict mean, float *restrict square,
+static EACH_PROCESSOR void adam_rows(float *restrict table, float *restrict mean, float *restrict square,
                                      const int64_t *restrict rows, const float *restrict gradients, int64_t count,
                                      int64_t size, float scale, float rate, float beta1, float beta2, float epsilon)
 {
@@ -237,26 +209,26 @@ INLINE void spread(const Array dresult, const int32_t *place, int64_t B, int64_t
 }
 
 #define BOTH_KINDS(NAME, HALF)                                                                                         \
-    EXPORT EACH_PROCESSOR void mingru_forward_##NAME(void *u, const int64_t *lengths, int64_t B, int64_t T,            \
+    static EACH_PROCESSOR void mingru_forward_##NAME(void *u, const int64_t *lengths, int64_t B, int64_t T,            \
                                                      int64_t ways, int64_t H, float *state, void *h)                   \
     {                                                                                                                  \
         forward((Array){u, HALF}, lengths, B, T, ways, H, state, (Array){h, HALF});                                    \
     }                                                                                                                  \
                                                                                                                        \
-    EXPORT EACH_PROCESSOR void mingru_backward_##NAME(void *u, void *h, void *dh, const int64_t *lengths, int64_t B,   \
+    static EACH_PROCESSOR void mingru_backward_##NAME(void *u, void *h, void *dh, const int64_t *lengths, int64_t B,   \
                                                       int64_t T, int64_t ways, int64_t H, float *carry, void *du)      \
     {                                                                                                                  \
         backward((Array){u, HALF}, (Array){h, HALF}, (Array){dh, HALF}, lengths, B, T, ways, H, carry,                 \
                  (Array){du, HALF});                                                                                   \
     }                                                                                                                  \
                                                                                                                        \
-    EXPORT EACH_PROCESSOR void largest_##NAME(void *h, const uint8_t *mask, int64_t B, int64_t T, int64_t W,           \
+    static EACH_PROCESSOR void largest_##NAME(void *h, const uint8_t *mask, int64_t B, int64_t T, int64_t W,           \
                                               float *best, int32_t *place, void *result)                               \
     {                                                                                                                  \
         largest((Array){h, HALF}, mask, B, T, W, best, place, (Array){result, HALF});                                  \
     }                                                                                                                  \
                                                                                                                        \
-    EXPORT EACH_PROCESSOR void spread_##NAME(void *dresult, const int32_t *place, int64_t B, int64_t T, int64_t W,     \
+    static EACH_PROCESSOR void spread_##NAME(void *dresult, const int32_t *place, int64_t B, int64_t T, int64_t W,     \
                                              void *dh)                                                                 \
     {                                                                                                                  \
         spread((Array){dresult, HALF}, place, B, T, W, (Array){dh, HALF});                                             \
@@ -264,108 +236,3 @@ INLINE void spread(const Array dresult, const int32_t *place, int64_t B, int64_t
 
 BOTH_KINDS(f32, 0)
 BOTH_KINDS(bf16, 1)
-
-#if defined(__GNUC__)
-#define PREFETCH(place) __builtin_prefetch(place)
-#else
-#define PREFETCH(place)
-#endif
-
-#define WIDEST 16 /* machines side by side */
-
-/* The documents of fenlei.machines: row i has the n-grams columns[starts[i]:starts[i + 1]], each with its value. */
-typedef struct {
-    const int64_t *starts;
-    const int32_t *columns;
-    const float *values;
-} Documents;
-
-/* One pass of dual coordinate descent (Hsieh et al. 2008, algorithm 1 with squared hinge loss) over the documents of
- * order (count), for W machines side by side: the numbers of an n-gram lie next to each other, so what is fetched from
- * memory for one machine is there for all of them.
- *
- * A machine's features are the n-grams times their emphasis e; weights (V, W) are already multiplied by e, bias (W), and
- * squares (V, W) are e * e, NULL where all are 1. signs, alpha and slopes are (B, W): 1 or -1, the dual variables, and
- * the curvatures |e x|^2 + 1 + slack; slack (B). live (W) is 0 for a machine that has arrived, else 1.
- * Returns in highest and lowest (W) the extremes of the projected gradients. */
-INLINE void descend(const Documents x, const int64_t *order, int64_t count, int W, float *restrict weights,
-                    float *restrict bias, const float *restrict squares, const float *restrict signs,
-                    float *restrict alpha, const float *restrict slopes, const float *restrict slack,
-                    const float *restrict live, float *restrict highest, float *restrict lowest)
-{
-    for (int c = 0; c < W; c++)
-        highest[c] = -INFINITY, lowest[c] = INFINITY;
-    for (int64_t k = 0; k < count; k++) {
-        const int64_t i = order[k], start = x.starts[i], end = x.starts[i + 1];
-        if (k + 1 < count) {
-            const int64_t next = order[k + 1];
-            for (int64_t n = x.starts[next]; n < x.starts[next + 1]; n++) {
-                PREFETCH(weights + (int64_t)x.columns[n] * W);
-                if (squares)
-                    PREFETCH(squares + (int64_t)x.columns[n] * W);
-            }
-        }
-        float sum[WIDEST], step[WIDEST], moved = 0;
-        for (int c = 0; c < W; c++)
-            sum[c] = bias[c];
-        for (int64_t n = start; n < end; n++) {
-            const float *restrict w = weights + (int64_t)x.columns[n] * W;
-            for (int c = 0; c < W; c++)
-                sum[c] += x.values[n] * w[c];
-        }
-        for (int c = 0; c < W; c++) {
-            const float y = signs[i * W + c], a = alpha[i * W + c];
-            const float gradient = y * sum[c] - 1 + slack[i] * a;
-            const float projected = a > 0 ? gradient : gradient < 0 ? gradient : 0;
-            highest[c] = projected > highest[c] ? projected : highest[c];
-            lowest[c] = projected < lowest[c] ? projected : lowest[c];
-            const float aim = a - live[c] * projected / slopes[i * W + c], b = aim > 0 ? aim : 0;
-            alpha[i * W + c] = b;
-            step[c] = (b - a) * y;
-            moved = fabsf(step[c]) > moved ? fabsf(step[c]) : moved;
-        }
-        if (moved == 0)
-            continue;
-        for (int c = 0; c < W; c++)
-            bias[c] += step[c];
-        for (int64_t n = start; n < end; n++) {
-            float *restrict w = weights + (int64_t)x.columns[n] * W;
-            const float *restrict e = squares ? squares + (int64_t)x.columns[n] * W : NULL;
-            for (int c = 0; c < W; c++)
-                w[c] += x.values[n] * step[c] * (e ? e[c] : 1.0f);
-        }
-    }
-}
-
-#define OF_WIDTH(W)                                                                                                    \
-    EXPORT EACH_PROCESSOR void descend_##W(const int64_t *starts, const int32_t *columns, const float *values,         \
-                                           const int64_t *order, int64_t count, float *weights, float *bias,           \
-                                           const float *squares, const float *signs, float *alpha,                     \
-                                           const float *slopes, const float *slack, const float *live, float *highest, \
-                                           float *lowest)                                                              \
-    {                                                                                                                  \
-        descend((Documents){starts, columns, values}, order, count, W, weights, bias, squares, signs, alpha, slopes,   \
-                slack, live, highest, lowest);                                                                         \
-    }
-
-OF_WIDTH(1)
-OF_WIDTH(4)
-OF_WIDTH(8)
-OF_WIDTH(16)
-
-/* Which source this is, by its checksum: fenlei.layers.kernels uses no loops that were compiled from another. */
-#ifndef SOURCE
-#define SOURCE 0
-#endif
-
-EXPORT uint32_t source(void)
-{
-    return (uint32_t)SOURCE;
-}
-
-static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_kernels", NULL, 0, NULL};
-
-PyMODINIT_FUNC PyInit__kernels(void)
-{
-    return PyModule_Create(&definition);
-}
