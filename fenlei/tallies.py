@@ -14,7 +14,7 @@ from fenlei.pipeline import cut
 from fenlei.streams import STREAMS
 from fenlei.text import Tokenizer
 from fenlei.vocab import Vocab
-from fenlei.wide import Counts, Tally, document_ngrams, sums
+from fenlei.wide import Counts, Tally, counted, document_ngrams
 from fenlei.workers import Arrays, Job, Work, pack, spread, unpack
 
 MOST_TOKENS = 1 << 22  # distinct ones held: 4 million words are about half a gigabyte
@@ -89,11 +89,6 @@ def start(setup: Arrays) -> Work:
     return Counting(
         Tokenizer.from_json(settings["tokenizer"]), settings["streams"], views, with_tokens=settings["with_tokens"]
     )
-
-
-def counted(hashes: npt.NDArray[np.uint64]) -> tuple[npt.NDArray[np.uint64], npt.NDArray[np.int64]]:
-    """Distinct hashes, sorted, and how often each stands in ``hashes (N,)``."""
-    return sums(hashes, np.ones(len(hashes), np.int64))
 
 
 def count(texts: Iterable[str], counting: Counting, processes: int | None = None) -> Tallies:

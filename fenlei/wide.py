@@ -221,6 +221,13 @@ class Tally:
         self._hashes, self._counts, self.missed = self._hashes[kept], self._counts[kept], self.missed + floor
 
 
+def counted(hashes: Hashes) -> tuple[Hashes, Ints]:
+    """The distinct ones among ``hashes (N,)``, sorted, and how often each stands there."""
+    hashes = np.sort(hashes)
+    starts = np.flatnonzero(np.append(np.ones(min(1, len(hashes)), np.bool_), hashes[1:] != hashes[:-1]))
+    return hashes[starts], np.diff(starts, append=len(hashes))
+
+
 def sums(hashes: Hashes, counts: Ints | Sizes) -> tuple[Hashes, Ints]:
     """The distinct ones among ``hashes (N,)``, sorted, and the sum of the ``counts (N,)`` of each."""
     order = np.argsort(hashes, kind="stable")
@@ -232,12 +239,22 @@ def sums(hashes: Hashes, counts: Ints | Sizes) -> tuple[Hashes, Ints]:
 def document_ngrams(batch: TokenBatch, views: Sequence[tuple[str, int]]) -> Iterator[Hashes]:
     """Of each view every n-gram once a document that it stands in, in no order."""
     for number, (name, longest) in enumerate(views):
+        if compiled.LOADED:
+            yield _distinct_compiled(VIEWS[name](batch), longest, number)
+            continue
         hashes, owners = _ngrams(batch, name, longest, number)
         # one number a pair of document and n-gram, so that a single sort finds each pair once
         pairs = hashes ^ ngrams.mix(owners.astype(np.uint64))
         order = np.argsort(pairs)  # which of equal pairs comes first is all the same: they hold one hash
         pairs = pairs[order]
         yield hashes[order[np.flatnonzero(np.append(True, pairs[1:] != pairs[:-1])[: len(pairs)])]]
+
+
+def _distinct_compiled(cut: Tokens, longest: int, salt: int) -> Hashes:
+    hashes = np.empty(len(cut) * longest, np.uint64)
+    families, count = ngrams.families(salt, longest), len(cut.offsets) - 1
+    filled = compiled.LOOPS.distinct_ngrams(cut.hashes, cut.offsets, count, longest, families, hashes)
+    return hashes[:filled]
 
 
 def _ngrams(batch: TokenBatch, view: str, longest: int, salt: int) -> tuple[Hashes, Ints]:

@@ -88,6 +88,7 @@ LOOP(spell, 6, result = spell(P(0), P(1), N(2), P(3), P(4), P(5)))
 LOOP(surround, 7, surround(P(0), P(1), N(2), N(3), N(4), N(5), P(6)))
 LOOP(hash_tokens, 4, hash_tokens(P(0), P(1), N(2), P(3)))
 LOOP(hash_runs, 6, hash_runs(P(0), P(1), N(2), N(3), (uint64_t)N(4), P(5)))
+LOOP(distinct_ngrams, 6, result = distinct_ngrams(P(0), P(1), N(2), N(3), P(4), P(5)))
 LOOP(find_rows, 4, find_rows(P(0), P(1), N(2), P(3)))
 
 #define BEFORE 6 /* arguments of weigh that come before its views, of which each takes A_VIEW */
@@ -128,6 +129,7 @@ static PyMethodDef loops[] = {
     ENTRY(spread_f32),          ENTRY(spread_bf16),        ENTRY(spell),              ENTRY(surround),
     ENTRY(hash_tokens),         ENTRY(hash_runs),          ENTRY(find_rows),          ENTRY(weigh),
     ENTRY(descend_1),           ENTRY(descend_4),          ENTRY(descend_8),          ENTRY(descend_16),
+    ENTRY(distinct_ngrams),
     {NULL, NULL, 0, NULL},
 };
 

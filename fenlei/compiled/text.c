@@ -72,20 +72,23 @@ static EACH_PROCESSOR void hash_tokens(const uint32_t *restrict points, const in
     }
 }
 
-/* The n-gram that begins at each token, zero where its document has too few left, as fenlei.ngrams.hash_ngrams. */
+/* The n-gram of n tokens, as fenlei.ngrams.hash_ngrams: each length has a family of its own, so none is part of a longer
+ * one. */
+INLINE uint64_t ngram(const uint64_t *tokens, int64_t n, uint64_t family)
+{
+    uint64_t hash = mix(tokens[0] ^ family);
+    for (int64_t next = 1; next < n; next++)
+        hash = mix(hash * 3 + tokens[next]);
+    return hash;
+}
+
+/* The n-gram that begins at each token, zero where its document has too few left. */
 static void hash_runs(const uint64_t *restrict tokens, const int64_t *restrict offsets, int64_t count, int64_t n,
                       uint64_t family, uint64_t *restrict hashes)
 {
     for (int64_t b = 0; b < count; b++)
-        for (int64_t place = offsets[b]; place < offsets[b + 1]; place++) {
-            uint64_t hash = 0;
-            if (place + n <= offsets[b + 1]) {
-                hash = mix(tokens[place] ^ family);
-                for (int64_t k = 1; k < n; k++)
-                    hash = mix(hash * 3 + tokens[place + k]);
-            }
-            hashes[place] = hash;
-        }
+        for (int64_t place = offsets[b]; place < offsets[b + 1]; place++)
+            hashes[place] = place + n <= offsets[b + 1] ? ngram(tokens + place, n, family) : 0;
 }
 
 /* A fenlei.ngrams.NgramTable and its index: hashes (count) sorted; those with the first bits f begin at starts[f]. */
@@ -135,7 +138,7 @@ typedef struct {
 } View;
 
 /* Shell's sort with Ciura's gaps: short runs are what there is most of, and no memory is needed. */
-INLINE void sort(int64_t *numbers, int64_t count)
+INLINE void sort(uint64_t *numbers, int64_t count)
 {
     static const int64_t GAPS[] = {701, 301, 132, 57, 23, 10, 4, 1};
     int64_t gap = 1;
@@ -143,7 +146,7 @@ INLINE void sort(int64_t *numbers, int64_t count)
         gap = gap * 9 / 4 + 1;
     for (size_t k = 0; gap > 0;) {
         for (int64_t n = gap; n < count; n++) {
-            const int64_t number = numbers[n];
+            const uint64_t number = numbers[n];
             int64_t place = n;
             for (; place >= gap && numbers[place - gap] > number; place -= gap)
                 numbers[place] = numbers[place - gap];
@@ -159,6 +162,25 @@ INLINE void sort(int64_t *numbers, int64_t count)
     }
 }
 
+/* The n-grams of each document, each once: hashes has room for every one. Returns how many are filled. */
+static int64_t distinct_ngrams(const uint64_t *tokens, const int64_t *offsets, int64_t count, int64_t longest,
+                               const uint64_t *families, uint64_t *hashes)
+{
+    int64_t filled = 0;
+    for (int64_t b = 0; b < count; b++) {
+        const int64_t first = filled, end = offsets[b + 1];
+        int64_t found = first;
+        for (int64_t place = offsets[b]; place < end; place++)
+            for (int64_t n = 1; n <= longest && place + n <= end; n++)
+                hashes[found++] = ngram(tokens + place, n, families[n - 1]);
+        sort(hashes + first, found - first);
+        for (int64_t n = first; n < found; n++)
+            if (n == first || hashes[n] != hashes[filled - 1])
+                hashes[filled++] = hashes[n];
+    }
+    return filled;
+}
+
 /* The rows of the known n-grams of one document in one view, in the order of its tokens; returns how many. */
 INLINE int64_t known_rows(const View *view, const Table *table, int64_t document, int64_t *rows)
 {
@@ -166,13 +188,8 @@ INLINE int64_t known_rows(const View *view, const Table *table, int64_t document
     uint64_t hashes[BLOCK];
     int64_t block[BLOCK], waiting = 0, found = 0;
     for (int64_t place = view->offsets[document]; place < end; place++) {
-        uint64_t hash = 0;
-        for (int64_t k = 0; k < view->longest && place + k < end; k++) {
-            /* the first token of each length has a family of its own: an n-gram's hash is no prefix of a longer one's */
-            hash = mix(view->tokens[place] ^ view->families[k]);
-            for (int64_t next = 1; next <= k; next++)
-                hash = mix(hash * 3 + view->tokens[place + next]);
-            hashes[waiting++] = hash;
+        for (int64_t n = 1; n <= view->longest && place + n <= end; n++) {
+            hashes[waiting++] = ngram(view->tokens + place, n, view->families[n - 1]);
             if (waiting == BLOCK) {
                 look_up(table, hashes, waiting, block);
                 for (int64_t n = 0; n < waiting; n++)
@@ -199,7 +216,7 @@ static int64_t weigh(const View *views, int64_t ways, int64_t count, const Table
         const int64_t start = filled;
         for (int64_t way = 0; way < ways; way++) {
             const int64_t found = known_rows(views + way, table, b, rows + filled), first = filled;
-            sort(rows + first, found);
+            sort((uint64_t *)rows + first, found);
             double squares = 0;
             for (int64_t n = first; n < first + found;) {
                 const int64_t row = rows[n];
