@@ -13,9 +13,10 @@ import numpy.typing as npt
 import onnxruntime
 
 from fenlei.bundle import ALONE, ONE_BY_ONE, Bundle
-from fenlei.bundle.initializers import only
+from fenlei.bundle.initializers import facts, only
 from fenlei.decisions import Decisions, Rule
-from fenlei.pipeline import Array, Encoded, Pipeline, chunks
+from fenlei.lookups import Lookups
+from fenlei.pipeline import WIDE, Array, Encoded, Pipeline, chunks
 from fenlei.vocab import Vocab
 
 Floats = npt.NDArray[np.float32]
@@ -60,13 +61,16 @@ class Predictor:
         self.several = self.decisions.several
         self.tolerance = INT8_TOLERANCE if self.bundle.model.get("int8") else GOLDEN_TOLERANCE
         self._threads = threads
-        self._graph, self._tables = self.bundle.detached()
-        self._session = _session(only(self._graph, ANSWER), threads)
+        self._graph, self._tables, weights = self.bundle.detached()
         self._sizes = self.pipeline.stream_sizes()
-        self._inputs = [each.name for each in self._session.get_inputs() if each.name not in self._tables]
-        facts = self._session.get_modelmeta().custom_metadata_map
-        self._steps = 1 if ONE_BY_ONE in facts else GROUP
-        self._fewest = 1 if ALONE in facts else FEWEST_ROWS
+        found, wide = facts(self._graph), self.pipeline.wide
+        rows = self._sizes | ({} if wide is None else {WIDE[0]: len(wide)})
+        self._lookups = Lookups(found, weights, rows)
+        self._session = _session(only(self._graph, ANSWER, self._lookups.shapes), threads)
+        self._inputs = [each.name for each in self._session.get_inputs()]
+        self._asked = {*self._inputs} - {"lengths", *self._lookups.values, *self._tables}  # of the padded arrays
+        self._steps = 1 if ONE_BY_ONE in found else GROUP
+        self._fewest = 1 if ALONE in found else FEWEST_ROWS
 
     def predict_proba(self, texts: Iterable[str]) -> Floats:
         """Probabilities ``(B, C)``, columns in the order of ``labels``; no texts give ``(0, C)``."""
@@ -122,19 +126,18 @@ class Predictor:
         ``sentence_attention.N (1, S)``; ``largest.N``: the step at which each dimension is largest, ``(1, W)``, -1 for
         none.
         """
-        arrays = self.pipeline.encode([text]).batch(np.zeros(FEWEST_ROWS, np.int64))
-        self._check(arrays)
+        encoded = self.pipeline.encode([text])
+        self._check(encoded)
+        arrays = encoded.batch(np.zeros(FEWEST_ROWS, np.int64)) | self._tables
         names = [each.name for each in self._looking.get_outputs() if each.name != ANSWER]
-        found = self._looking.run(names, self._feeds(arrays)) if names else []
+        feeds = {each.name: arrays[each.name] for each in self._looking.get_inputs()}
+        found = self._looking.run(names, feeds) if names else []
         return {name: array[: len(array) // FEWEST_ROWS] for name, array in zip(names, found, strict=True)}
 
     @cached_property
     def _looking(self) -> onnxruntime.InferenceSession:
         """The graph with all its outputs: one that answers alone is not to make them."""
         return _session(self._graph, self._threads)
-
-    def _feeds(self, arrays: dict[str, Array]) -> dict[str, Array]:
-        return {name: arrays[name] for name in self._inputs} | self._tables
 
     def verify(self) -> float:
         """Answer the bundle's golden inputs again; returns the largest difference.
@@ -150,23 +153,32 @@ class Predictor:
 
     def _probabilities(self, encoded: Encoded) -> Floats:
         """Every document of ``encoded``, in batches of like length, back in order."""
+        self._check(encoded)
         out = np.empty((len(encoded), len(self.labels)), np.float32)
         for rows in _batches(encoded):
             if len(rows) < self._fewest:
                 rows = np.repeat(rows, self._fewest)
-            arrays = encoded.batch(rows, GROUP, self._steps)
-            self._check(arrays)
-            out[rows] = self._session.run([ANSWER], self._feeds(arrays))[0]
+            out[rows] = self._session.run([ANSWER], self._feeds(encoded, rows))[0]
         return out
 
-    def _check(self, arrays: dict[str, Array]) -> None:
-        """What onnxruntime would answer with a crash or with garbage stops here."""
-        lengths, steps = arrays["lengths"], arrays["ids"].shape[-1]
-        first = lengths if lengths.ndim == 1 else lengths[:, 0]  # of several sentences only the first must be there
-        if not len(first) or first.min() < 1 or lengths.min() < 0 or lengths.max() > steps:
-            raise ValueError(f"a batch needs rows of 1 to {steps} tokens, got lengths {lengths.tolist()}")
+    def _feeds(self, encoded: Encoded, rows: npt.NDArray[np.int64]) -> dict[str, Array]:
+        """What the graph that answers takes of some documents: what is looked up here is not padded first."""
+        if self._asked:
+            arrays = encoded.batch(rows, GROUP, self._steps)
+            steps = arrays["ids"].shape[-1]
+        else:
+            arrays = {"lengths": encoded.columns["ids"].lengths_of(rows)}
+            steps = -(-int(arrays["lengths"].max()) // self._steps) * self._steps
+        arrays |= self._lookups.find(encoded, rows, steps) | self._tables
+        return {name: arrays[name] for name in self._inputs}
+
+    def _check(self, encoded: Encoded) -> None:
+        """What would be answered with a crash or with garbage stops here."""
+        lengths = encoded.lengths if encoded.sentences is None else encoded.sentences.values
+        if not len(lengths) or lengths.min() < 1:
+            raise ValueError(f"every row needs at least one token, got lengths {lengths.tolist()}")
         for name, size in self._sizes.items():
-            if arrays[name].view(np.uint64).max() >= size:  # a negative id is a very large one
+            if encoded.columns[name].values.view(np.uint64).max() >= size:  # a negative id is a very large one
                 raise ValueError(f"the ids of {name!r} must lie in 0 to {size - 1}")
 
 

@@ -58,7 +58,7 @@ class Wide:
 
         A document's n-grams stand view by view, rows rising. One with none has row 0 with weight 0.
         """
-        if self.table.loops is not None and len(self.views) <= compiled.VIEWS:
+        if self.table.loops is not None and len(self.views) <= compiled.MOST:
             return self._encode_compiled(batch, self.table.loops)
         count = len(self.views)
         found = [_ngrams(batch, *view, number) for number, view in enumerate(self.views)]

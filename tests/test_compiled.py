@@ -62,7 +62,7 @@ def test_arguments_are_counted_and_arrays_have_no_gaps():
     with pytest.raises(TypeError, match="expected 10 arguments, got 11"):
         compiled.LOOPS.weigh(*range(11))
     with pytest.raises(TypeError, match="expected 70 arguments, got 74"):
-        compiled.LOOPS.weigh(*range(6 + 4 * (compiled.VIEWS + 1)))
+        compiled.LOOPS.weigh(*range(6 + 4 * (compiled.MOST + 1)))
     with pytest.raises(TypeError, match="bytes-like"):
         compiled.LOOPS.hash_tokens(object(), None, 0, 0)
     with pytest.raises((BufferError, ValueError), match="contiguous"):

@@ -182,14 +182,14 @@ def test_a_graph_of_an_older_fenlei_is_padded_as_ever(
 ) -> None:
     bundle = learn(*chinese, tiny.change(epochs=1, model=model, options={}), lambda event: None)
     graph = onnx.load_from_string(bundle.graph)
-    assert {each.key for each in graph.metadata_props} == facts
+    assert {each.key for each in graph.metadata_props} == facts | {"embedded.0", "weighed.0"}
     newer = Predictor(bundle)
     assert (newer._steps, newer._fewest) == (steps, fewest)
     del graph.metadata_props[:]
     older = Predictor(dataclasses.replace(bundle, graph=graph.SerializeToString()))
     assert (older._steps, older._fewest) == (runtime.GROUP, runtime.FEWEST_ROWS)
     texts = [*chinese[1].texts, "", "球"]
-    np.testing.assert_array_equal(older.predict_proba(texts), newer.predict_proba(texts))
+    np.testing.assert_allclose(older.predict_proba(texts), newer.predict_proba(texts), rtol=0, atol=1e-6)
 
 
 def test_golden_inputs_are_answered_to_the_bit(predictor: Predictor, chinese: Sets) -> None:
@@ -212,15 +212,20 @@ def test_a_bundle_without_golden_inputs_verifies(bundle: Bundle) -> None:
 
 def test_ids_past_a_table_are_refused_before_the_graph_sees_them(bundle: Bundle) -> None:
     longer = dataclasses.replace(bundle, vocab=[*bundle.vocab, *((f"new{n}", 1) for n in range(9))])
-    predictor = Predictor(longer)
-    arrays = predictor.pipeline(["今天"])
-    predictor._check(arrays)
-    for bad in (len(longer.vocab) + 2, -1):
-        with pytest.raises(ValueError, match=f"ids of 'ids' must lie in 0 to {len(longer.vocab) + 1}"):
-            predictor._check(arrays | {"ids": np.full_like(arrays["ids"], bad)})
-    for lengths in (np.zeros(0, int), np.array([0]), np.array([99])):
-        with pytest.raises(ValueError, match="rows of 1 to"):
-            predictor._check(arrays | {"lengths": lengths})
+    with pytest.raises(ValueError, match=r"model\.onnx says of 'embedded\.0' what cannot be: .*ids\.table\.weight"):
+        Predictor(longer)
+    predictor = Predictor(bundle)
+    encoded = predictor.pipeline.encode(["今天"])
+    predictor._check(encoded)
+    ids = encoded.columns["ids"]
+    for bad in (len(bundle.vocab) + 2, -1):
+        columns = encoded.columns | {"ids": ids._replace(values=np.full_like(ids.values, bad))}
+        with pytest.raises(ValueError, match=f"ids of 'ids' must lie in 0 to {len(bundle.vocab) + 1}"):
+            predictor._check(dataclasses.replace(encoded, columns=columns))
+    for offsets in (np.zeros(1, np.int64), np.array([0, 0, 2])):
+        columns = encoded.columns | {"ids": ids._replace(offsets=offsets)}
+        with pytest.raises(ValueError, match="every row needs at least one token"):
+            predictor._check(dataclasses.replace(encoded, columns=columns))
 
 
 @pytest.mark.parametrize("lengths", [[1], [5000], [1, 2, 3], [1] * 1000, [4000, 1, 1, 300, 20, 1024] * 20])

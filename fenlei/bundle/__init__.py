@@ -68,9 +68,13 @@ class Bundle:
         self.graph = initializers.fill(*vars(self)["_drained"])
         return self.graph
 
-    def detached(self) -> tuple[bytes, dict[str, Array]]:
-        """The graph with its large tables as inputs, and these tables, not copied."""
-        return initializers.detach(self._lean(), self.weights)
+    def detached(self) -> tuple[bytes, dict[str, Array], dict[str, Array]]:
+        """The graph with its large tables as inputs, these tables, and all the weights that it takes; none is copied.
+
+        A weight that the graph has in another form of its own is not among them.
+        """
+        lean = self._lean()
+        return *initializers.detach(lean, self.weights), initializers.taken(lean, self.weights)
 
     def _lean(self) -> bytes:
         """The graph without the numbers that the weights hold."""

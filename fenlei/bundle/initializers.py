@@ -9,18 +9,21 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import NamedTuple
 
 import numpy as np
 
 from fenlei.bundle.codec import Array
 
-GRAPH, INITIALIZER = 7, 5
+GRAPH, INITIALIZER, FACT = 7, 5, 14
+FACT_KEY, FACT_VALUE = 1, 2
 NODE, INPUT, OUTPUT = 1, 11, 12  # of a graph
 NODE_INPUT, NODE_OUTPUT, NODE_KIND, NODE_ATTRIBUTE, ATTRIBUTE_GRAPH, VALUE_NAME = 1, 2, 4, 5, 6, 1
 DIMS, KIND, NAME, RAW = 1, 2, 8, 9
 VARINT, FIXED64, RUN, FIXED32 = 0, 1, 2, 5  # how a field is written
-KINDS = {1: "<f4", 2: "u1", 3: "i1", 6: "<i4", 7: "<i8", 10: "<f2"}  # TensorProto.DataType
+FLOAT = 1
+KINDS = {FLOAT: "<f4", 2: "u1", 3: "i1", 6: "<i4", 7: "<i8", 10: "<f2"}  # TensorProto.DataType
 LONGEST_VARINT = 10  # bytes
 LARGE = 2**16  # bytes of a table that is worth an input of its own
 
@@ -72,6 +75,11 @@ def lacking(graph: bytes, weights: Mapping[str, Array]) -> None:
             raise ValueError(f"model.onnx takes {name[:80]!r} from the weights, which hold no such array")
 
 
+def taken(graph: bytes, weights: Mapping[str, Array]) -> dict[str, Array]:
+    """The weights that ``fill`` would put into the graph."""
+    return {name: weights[name] for name, _, _ in _drained(graph) if name in weights}
+
+
 def is_whole(graph: bytes) -> bool:
     """Whether the graph has all its numbers."""
     return next(_drained(graph), None) is None
@@ -92,10 +100,11 @@ def detach(graph: bytes, weights: Mapping[str, Array]) -> tuple[bytes, dict[str,
     return fill(loose, weights), tables
 
 
-def only(graph: bytes, output: str) -> bytes:
-    """The graph with this output alone and the nodes it comes from; as it is where it has none of that name.
+def only(graph: bytes, output: str, given: Mapping[str, tuple[int | None, ...]] = MappingProxyType({})) -> bytes:
+    """The graph with this output alone and what it comes from; as it is where it has none of that name.
 
-    Onnxruntime would run the other nodes as well.
+    Onnxruntime would run all other nodes as well. Values that are ``given`` become inputs of float32 numbers, with the
+    lengths of their axes that are known.
     """
     try:
         fields = [field for outer in _graphs(graph) for field in _fields(outer.content)]
@@ -103,17 +112,21 @@ def only(graph: bytes, output: str) -> bytes:
             return graph
         needed = {output}
         for node in reversed([field for field in fields if field.number == NODE]):  # each stands behind what it reads
-            if not needed.isdisjoint(_texts(node.content, NODE_OUTPUT)):
+            if needed & ({*_texts(node.content, NODE_OUTPUT)} - given.keys()):
                 needed.update(_read_by(node.content))
-        names = {OUTPUT: VALUE_NAME, NODE: NODE_OUTPUT, INITIALIZER: NAME}
+        kept = {
+            OUTPUT: (VALUE_NAME, {output}),
+            NODE: (NODE_OUTPUT, needed - given.keys()),
+            INITIALIZER: (NAME, needed),
+            INPUT: (VALUE_NAME, needed),
+        }
+        inputs = [_message(INPUT, _described(name, FLOAT, shape)) for name, shape in given.items() if name in needed]
 
         def is_needed(field: Field) -> bool:
-            if field.number not in names:
-                return True
-            wanted = {output} if field.number == OUTPUT else needed
-            return not wanted.isdisjoint(_texts(field.content, names[field.number]))
+            label, names = kept.get(field.number, (0, set()))
+            return not label or not names.isdisjoint(_texts(field.content, label))
 
-        return _graph_with(graph, is_needed)
+        return _graph_with(graph, is_needed, inputs)
     except (IndexError, UnicodeDecodeError):
         return graph
 
@@ -189,11 +202,24 @@ def _texts(message: memoryview, number: int) -> list[str]:
 
 
 def _value(name: str, array: Array) -> bytes:
-    """A ``ValueInfoProto``: name, and type of element and shape."""
-    kind = next(kind for kind, dtype in KINDS.items() if array.dtype == np.dtype(dtype))
-    shape = b"".join(_message(1, _number(1 << 3 | VARINT) + _number(size)) for size in array.shape)
-    tensor = _number(1 << 3 | VARINT) + _number(kind) + _message(2, shape)
+    """A ``ValueInfoProto`` of an array."""
+    return _described(name, next(kind for kind, dtype in KINDS.items() if array.dtype == np.dtype(dtype)), array.shape)
+
+
+def _described(name: str, kind: int, axes: Iterable[int | None]) -> bytes:
+    """A ``ValueInfoProto``: name, and type of element and shape, of which some axes may be of any length."""
+    sizes = (b"" if size is None else _number(1 << 3 | VARINT) + _number(size) for size in axes)
+    tensor = _number(1 << 3 | VARINT) + _number(kind) + _message(2, b"".join(_message(1, size) for size in sizes))
     return _message(VALUE_NAME, name.encode()) + _message(2, _message(1, tensor))
+
+
+def facts(model: bytes) -> dict[str, str]:
+    """What a model says of itself beside its graph."""
+    try:
+        noted = [field.content for field in _fields(memoryview(model)) if (field.number, field.wire) == (FACT, RUN)]
+        return {_text(fact, FACT_KEY): _text(fact, FACT_VALUE) for fact in noted}
+    except (IndexError, UnicodeDecodeError):
+        return {}
 
 
 def _message(number: int, content: bytes) -> bytes:

@@ -17,7 +17,7 @@ import numpy as np
 import numpy.typing as npt
 
 FOLDER = Path(__file__).parent
-VIEWS = 16  # that ``weigh`` takes at most
+MOST = 16  # views that ``weigh`` takes, streams that ``embed`` takes
 MACHINES = (1, 4, 8, 16)  # side by side in one pass of ``descend``: 16 weights are a line of the cache
 
 

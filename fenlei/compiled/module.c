@@ -5,6 +5,7 @@
 #include <Python.h>
 
 #include "layers.c"
+#include "lookups.c"
 #include "machines.c"
 #include "text.c"
 
@@ -91,25 +92,52 @@ LOOP(hash_runs, 6, hash_runs(P(0), P(1), N(2), N(3), (uint64_t)N(4), P(5)))
 LOOP(distinct_ngrams, 6, result = distinct_ngrams(P(0), P(1), N(2), N(3), P(4), P(5)))
 LOOP(find_rows, 4, find_rows(P(0), P(1), N(2), P(3)))
 
-#define BEFORE 6 /* arguments of weigh that come before its views, of which each takes A_VIEW */
-#define A_VIEW 4
-#define VIEWS 16 /* at most */
+LOOP(add_up, 9, add_up(P(0), N(1), P(2), P(3), P(4), P(5), N(6), N(7), P(8)))
 
+#define MOST 16 /* views or streams */
+
+/* Some loops take any number of things after the arguments they begin with: each is some arguments long. Returns how
+ * many there are, or -1 with an exception. */
+static Py_ssize_t take_many(PyObject *const *arguments, Py_ssize_t count, Argument *taken, Py_ssize_t begin,
+                            Py_ssize_t each)
+{
+    const Py_ssize_t found = count < begin ? 0 : (count - begin) / each, many = found < MOST ? found : MOST;
+    return take(arguments, count, taken, begin + each * many) ? many : -1;
+}
+
+/* Six arguments, then for each view its tokens, offsets, longest n-gram and families. */
 static PyObject *weigh_of(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
-    Argument taken[BEFORE + A_VIEW * VIEWS];
-    View views[VIEWS];
-    const Py_ssize_t ways = count < BEFORE ? 0 : (count - BEFORE) / A_VIEW;
+    Argument taken[6 + 4 * MOST];
+    View views[MOST];
+    const Py_ssize_t many = take_many(arguments, count, taken, 6, 4);
     int64_t result = 0;
-    if (!take(arguments, count, taken, BEFORE + A_VIEW * (ways < VIEWS ? ways : VIEWS)))
+    if (many < 0)
         return NULL;
-    for (Py_ssize_t way = 0, n = BEFORE; way < ways; way++, n += A_VIEW)
-        views[way] = (View){P(n), P(n + 1), N(n + 2), P(n + 3)};
+    for (Py_ssize_t k = 0, n = 6; k < many; k++, n += 4)
+        views[k] = (View){P(n), P(n + 1), N(n + 2), P(n + 3)};
     Py_BEGIN_ALLOW_THREADS;
-    result = weigh(views, ways, N(0), P(1), P(2), P(3), P(4), P(5));
+    result = weigh(views, many, N(0), P(1), P(2), P(3), P(4), P(5));
     Py_END_ALLOW_THREADS;
     release(taken, count);
     return PyLong_FromLongLong(result);
+}
+
+/* Seven arguments, then for each stream its ids, its table and whether that is of halves. */
+static PyObject *embed_of(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+{
+    Argument taken[7 + 3 * MOST];
+    Stream streams[MOST];
+    const Py_ssize_t many = take_many(arguments, count, taken, 7, 3);
+    if (many < 0)
+        return NULL;
+    for (Py_ssize_t k = 0, n = 7; k < many; k++, n += 3)
+        streams[k] = (Stream){P(n), {P(n + 1), N(n + 2)}};
+    Py_BEGIN_ALLOW_THREADS;
+    embed(streams, many, P(0), N(1), P(2), N(3), N(4), N(5), P(6));
+    Py_END_ALLOW_THREADS;
+    release(taken, count);
+    Py_RETURN_NONE;
 }
 
 #define DESCEND(W)                                                                                                     \
@@ -129,7 +157,7 @@ static PyMethodDef loops[] = {
     ENTRY(spread_f32),          ENTRY(spread_bf16),        ENTRY(spell),              ENTRY(surround),
     ENTRY(hash_tokens),         ENTRY(hash_runs),          ENTRY(find_rows),          ENTRY(weigh),
     ENTRY(descend_1),           ENTRY(descend_4),          ENTRY(descend_8),          ENTRY(descend_16),
-    ENTRY(distinct_ngrams),
+    ENTRY(distinct_ngrams),     ENTRY(embed),              ENTRY(add_up),
     {NULL, NULL, 0, NULL},
 };
 

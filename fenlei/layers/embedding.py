@@ -33,6 +33,11 @@ class Embedding(nn.Module, ABC):
     def nodes(self, graph: Graph, ids: str) -> str:
         """The same in ONNX."""
 
+    @property
+    def whole(self) -> Tensor | None:
+        """The table ``(V, D)`` of which a vector is a row, if it is no more than that."""
+        return None
+
 
 class Full(Embedding):
     """A row of its own for each of ``rows`` ids."""
@@ -48,6 +53,11 @@ class Full(Embedding):
     def nodes(self, graph: Graph, ids: str) -> str:
         """The same in ONNX."""
         return _gather(graph, self.table, ids)
+
+    @property
+    def whole(self) -> Tensor:
+        """The table."""
+        return self.table.weight
 
 
 class LowRank(Embedding):

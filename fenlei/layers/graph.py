@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -143,6 +144,18 @@ class Graph:
     def describe(self, key: str, value: str) -> None:
         """What whoever answers with the graph must know of it; it stands in the model beside the nodes."""
         self._facts[key] = value
+
+    def offer(self, value: str, kind: str, tables: Mapping[str, torch.Tensor], **notes: Any) -> str:
+        """The same value, which whoever answers may give in its place: it is a sum of rows of ``tables`` by stream.
+
+        It is noted, with ``notes``, under the name ``kind.NUMBER``, from 0 on, unless a table is packed.
+        """
+        names = {stream: self._names.get(_place(table), "") for stream, table in tables.items()}
+        if any(not name or name in self._packed for name in names.values()):
+            return value
+        name = f"{kind}.{sum(fact.partition('.')[0] == kind for fact in self._facts)}"
+        self.describe(name, json.dumps({"tables": names} | notes))
+        return self.rename(value, name)
 
     def rename(self, value: str, name: str) -> str:
         """The same value under a name of the caller's choice, for the graph's outputs."""

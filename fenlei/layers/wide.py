@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from fenlei.layers.graph import Graph
+from fenlei.lookups import WEIGHED
 
 
 class WideTable(nn.Module):
@@ -29,4 +30,5 @@ class WideTable(nn.Module):
         """The same in ONNX."""
         rows = graph.gather(self.weight, ngrams)
         flat = graph.add("MatMul", graph.add("Unsqueeze", values, graph.constant(np.array([1]))), rows)
-        return graph.add("Add", graph.add("Squeeze", flat, graph.constant(np.array([1]))), graph.weight(self.bias))
+        sums = graph.add("Squeeze", flat, graph.constant(np.array([1])))
+        return graph.add("Add", graph.offer(sums, WEIGHED, {ngrams: self.weight}), graph.weight(self.bias))

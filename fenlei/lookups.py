@@ -1,0 +1,111 @@
+"""What the runtime looks up in large tables itself, compiled, in place of a graph: sums of rows."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from fenlei import compiled
+from fenlei.pipeline import WIDE, Array, Encoded
+
+Ints = npt.NDArray[np.int64]
+
+EMBEDDED, WEIGHED = "embedded", "weighed"  # the values of a graph that can be given to it in place of its ids
+
+
+@dataclass(frozen=True)
+class Embedded:
+    """``sum_s E_s[ids_s]`` at every step: ``(T, B, D)``, or ``(B, T, D)`` where ``rows_first``."""
+
+    tables: Mapping[str, Array]
+    rows_first: bool
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """Its axes, ``D`` alone known before there are texts."""
+        return None, None, next(iter(self.tables.values())).shape[1]
+
+    def find(self, encoded: Encoded, rows: Ints, steps: int) -> Array:
+        """Of the named documents, zero past the end of each."""
+        width = self.shape[2]
+        assert width is not None
+        x = np.empty((len(rows), steps, width) if self.rows_first else (steps, len(rows), width), np.float32)
+        streams: list[Any] = []
+        for name, table in self.tables.items():
+            streams += encoded.columns[name].values, table, table.dtype == np.float16
+        offsets = encoded.columns["ids"].offsets
+        compiled.LOOPS.embed(rows, len(rows), offsets, steps, width, self.rows_first, x, *streams)
+        return x
+
+
+@dataclass(frozen=True)
+class Weighed:
+    """``sum_n value_n W[ngram_n]`` of each document, ``(B, C)``."""
+
+    table: Array
+
+    @property
+    def shape(self) -> tuple[int | None, ...]:
+        """Its axes."""
+        return None, self.table.shape[1]
+
+    def find(self, encoded: Encoded, rows: Ints, _: int) -> Array:
+        """Of the named documents."""
+        ngrams, values = (encoded.columns[name] for name in WIDE)
+        halves, width = self.table.dtype == np.float16, self.table.shape[1]
+        sums = np.empty((len(rows), width), np.float32)
+        looked_up = ngrams.values, values.values, self.table
+        compiled.LOOPS.add_up(rows, len(rows), ngrams.offsets, *looked_up, halves, width, sums)
+        return sums
+
+
+class Lookups:
+    """The values of a graph that are sums of rows of tables, by their names.
+
+    ``facts`` are what the graph says of itself, where ``fenlei.layers.graph.Graph.offer`` has noted which tables each
+    value comes from; ``weights`` are those that the graph takes; ``sizes`` are the rows that each stream, and the wide
+    branch under its column's name, may name. Without the compiled loops, and of a graph that notes nothing or has such
+    a table of its own, there are none.
+    """
+
+    def __init__(self, facts: Mapping[str, str], weights: Mapping[str, Array], sizes: Mapping[str, int]) -> None:
+        noted = {name: fact for name, fact in facts.items() if name.partition(".")[0] in (EMBEDDED, WEIGHED)}
+        found = {name: _value(name, fact, weights, sizes) for name, fact in noted.items() if compiled.LOADED}
+        self.values = {name: value for name, value in found.items() if value is not None}
+
+    @property
+    def shapes(self) -> dict[str, tuple[int | None, ...]]:
+        """The axes of each value."""
+        return {name: value.shape for name, value in self.values.items()}
+
+    def find(self, encoded: Encoded, rows: Ints, steps: int) -> dict[str, Array]:
+        """The values of some documents, all of them padded to ``steps``, as the graph would have found them."""
+        return {name: value.find(encoded, rows, steps) for name, value in self.values.items()}
+
+
+def _value(name: str, fact: str, weights: Mapping[str, Array], sizes: Mapping[str, int]) -> Embedded | Weighed | None:
+    """A value as it was noted; None where the graph has a table of its own. ValueError for one that cannot be."""
+    try:
+        noted = json.loads(fact)
+        names, rows_first = dict(noted["tables"]), bool(noted.get("rows_first"))
+        if not all(each in weights for each in names.values()):
+            return None
+        tables = {stream: _table(weights[each], sizes[stream]) for stream, each in names.items()}
+        if len({table.shape[1] for table in tables.values()}) != 1 or len(tables) > compiled.MOST:
+            raise ValueError("as many columns")
+        return Embedded(tables, rows_first) if name.startswith(EMBEDDED) else Weighed(tables[WIDE[0]])
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        raise ValueError(f"model.onnx says of {name[:80]!r} what cannot be: {fact[:200]}") from error
+
+
+def _table(table: Array, rows: int) -> Array:
+    """A table that is safe to look up so many rows in."""
+    if table.ndim != 2 or table.dtype not in (np.dtype(np.float16), np.dtype(np.float32)) or len(table) < rows:
+        raise ValueError("no table of so many rows")
+    found: Array = np.require(table, requirements=["C", "A"])
+    return found
