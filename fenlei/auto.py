@@ -98,6 +98,8 @@ def choose_network(documents: int, tokens: int, recipe: Recipe, say: Say) -> Rec
     ours: Mapping[str, Any] = {}
     if recipe.model == LARGE_MODEL:
         ours = FAST if narrow else LARGE_SETTINGS if large else {}
+    if recipe.pace == "fast":
+        ours = {**ours, "adversarial": 0.0}  # every batch would be learned twice
     return recipe.change(**{name: value for name, value in {**USUAL, **ours}.items() if is_open(recipe, name)})
 
 

@@ -39,12 +39,12 @@ class Optimizer:
     def step(self, loss: Tensor | None, numbers: Sequence[float] = ()) -> list[float]:
         """Gradients of ``loss``, summed over all processes, clipped by their global norm, applied.
 
-        Returns the sums of the loss and of ``numbers`` over all processes. One without a document has no loss.
+        They are added to what stands at the weights already; afterwards nothing does. Returns the sums of the loss and
+        of ``numbers`` over all processes. One without a document has no loss.
         """
         here = 0.0 if loss is None else float(loss.detach())
         if self.ranks.count == 1 and not math.isfinite(here):  # several find it in the norm, all at the same step
             raise FloatingPointError(f"the training loss became {here}: try a smaller learning_rate")
-        self.adam.zero_grad()
         if loss is not None:
             loss.backward()  # type: ignore[no-untyped-call]
         totals, rows = self._gradients([here, *numbers])
@@ -58,6 +58,7 @@ class Optimizer:
         for table, gradient in zip(self.tables, rows, strict=True):
             if gradient is not None:
                 table.step(gradient, scale, factor * self.table_rate)
+        self.adam.zero_grad()
         self.steps += 1
         return totals
 

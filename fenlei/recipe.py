@@ -19,6 +19,7 @@ USUAL = {
     "embedding_dropout": 0.3,
     "token_dropout": 0.1,
     "learning_rate": 1e-3,
+    "adversarial": 1.0,
 }
 OPEN = (
     *USUAL,
@@ -39,6 +40,7 @@ CHOICES = {
     "device": ("cpu", "cuda", "auto"),
     "pace": ("steady", "fast", "thorough"),
 }
+STRENGTHS = ("adversarial", "weight_decay")
 RATES = ("learning_rate", "table_rate", "clip_norm")
 SHARES = ("dev_fraction", "dropout", "embedding_dropout", "label_smoothing", "teacher_share", "token_dropout", "warmup")
 
@@ -99,6 +101,7 @@ class Recipe:
     warmup: float = 0.05
     clip_norm: float = 1.0
     label_smoothing: float = 0.05
+    adversarial: float | None = None
     class_weight: str = "none"
     token_dropout: float | None = None
     patience: int | None = 3
@@ -115,7 +118,7 @@ class Recipe:
                 raise ValueError(f"the setting {name} must be a whole number of at least {least}, got {value!r}")
         for name in SHARES:
             _check_share(name, getattr(self, name))
-        for name in (*RATES, "weight_decay"):
+        for name in (*RATES, *STRENGTHS):
             _check_rate(name, getattr(self, name))
         if self.views is not None and not (self.views and all(map(_is_view, self.views))):
             raise ValueError(f"the setting views must be pairs of a name and a size like chars, 3, got {self.views!r}")
@@ -206,6 +209,7 @@ PRESETS: dict[str, Mapping[str, Any]] = {
         "table_rate": 1e-3,
         "weight_decay": 0.0,
         "label_smoothing": 0.0,
+        "adversarial": 0.0,
         "token_dropout": 0.0,
         "patience": None,
         "report_steps": 20,

@@ -16,6 +16,7 @@ import torch
 from torch import Tensor, nn
 
 from fenlei import memory, objective
+from fenlei.adversarial import learn_both
 from fenlei.checkpoint import Checkpoint
 from fenlei.models import Deep
 from fenlei.optimizing import Optimizer
@@ -272,22 +273,34 @@ class Trainer:
         """
         mine, loss, right = self.ranks.share(rows), None, 0
         if len(mine):
-            logits, loss = self.answer(mine)
-            loss = loss * (len(mine) / len(rows))  # the processes' parts add up to the batch's mean
+            logits, loss = self.answer(mine, len(mine) / len(rows))  # the processes' parts add up to the batch's mean
             targets = torch.from_numpy(self.train.targets[mine]).to(self.device)
             right = int(objective.right(logits.detach(), targets).sum())
         signs = (right, self.ranks.interrupted, self.checkpoint.due())
         mean, hits, stop, due = self.optimizer.step(loss, signs)
         return mean, int(hits), stop > 0, due > 0
 
-    def answer(self, rows: Ints) -> tuple[Tensor, Tensor]:
-        """What the network says of some documents, ``(B, C)``, and the mean loss."""
+    def answer(self, rows: Ints, share: float = 1.0) -> tuple[Tensor, Tensor]:
+        """What the network says of some documents, ``(B, C)``, and their share of the mean loss.
+
+        Where training is adversarial the loss is of both passes, and some gradients are at the weights already.
+        """
         arrays = tensors(self.train.encoded.batch(rows), self.device)
         targets = torch.from_numpy(self.train.targets[rows]).to(self.device)
         drop_tokens(arrays, self.recipe.usual("token_dropout"))
-        with precision(self.recipe, self.device):
-            logits = self.model(arrays).float()
-        return logits, self.loss(logits, targets, rows)
+
+        def logits_of(x: Tensor) -> Tensor:
+            with precision(self.recipe, self.device):
+                return self.model.read(x, arrays["lengths"]).float()
+
+        def loss_of(logits: Tensor) -> Tensor:
+            return share * self.loss(logits, targets, rows)
+
+        x, norm = self.model.embed(arrays), self.recipe.usual("adversarial")
+        if norm:
+            return learn_both(x, norm, logits_of, loss_of)
+        logits = logits_of(x)
+        return logits, loss_of(logits)
 
     def loss(self, logits: Tensor, targets: Tensor, rows: Ints) -> Tensor:
         """The mean loss over the batch; with weights each document counts as much as its own."""

@@ -8,7 +8,7 @@ from types import NoneType
 import numpy as np
 import pytest
 
-from fenlei.recipe import CHOICES, COUNTS, FROM_ZERO, OPEN, PRESETS, RATES, SHARES, USUAL, Recipe, preset
+from fenlei.recipe import CHOICES, COUNTS, FROM_ZERO, OPEN, PRESETS, RATES, SHARES, STRENGTHS, USUAL, Recipe, preset
 
 HINTS = typing.get_type_hints(Recipe)
 COUNT = "the setting {} must be a whole number of at least {}, got {}"
@@ -18,7 +18,11 @@ SHARE = r"the setting {} must be a number in \[0, 1\), got {}"
 def test_every_whole_number_is_checked() -> None:
     whole = {name for name, hint in HINTS.items() if hint is int or int in typing.get_args(hint)}
     assert whole == {*COUNTS, *FROM_ZERO}
-    assert {name for name in whole if NoneType in typing.get_args(HINTS[name])} == {*OPEN} - {*RATES, *SHARES}
+    assert {name for name in whole if NoneType in typing.get_args(HINTS[name])} == {*OPEN} - {
+        *RATES,
+        *SHARES,
+        *STRENGTHS,
+    }
     assert all(HINTS[name] is float for name in SHARES if name not in OPEN)
 
 

@@ -45,9 +45,12 @@ class Deep(nn.Module):
 
     def forward(self, arrays: Mapping[str, Tensor]) -> Tensor:
         """Logits ``(B, C)``."""
-        x = self.embedding_dropout(self.embed(arrays))
-        mask = mask_of(arrays["lengths"], x.shape[-2])
-        logits: Tensor = self.dense(self.dropout(self.encoder(x, mask)))
+        return self.read(self.embed(arrays), arrays["lengths"])
+
+    def read(self, x: Tensor, lengths: Tensor) -> Tensor:
+        """Logits ``(B, C)`` of documents whose vectors are ``x``, as ``embed`` gives them."""
+        x = self.embedding_dropout(x)
+        logits: Tensor = self.dense(self.dropout(self.encoder(x, mask_of(lengths, x.shape[-2]))))
         return logits
 
     def nodes(self, graph: Graph) -> str:
