@@ -116,7 +116,7 @@ def learn(
         bundle.tables |= usage(data.train.encoded, pipeline)
         score(bundle, dev, data, joined, baseline, recipe)
     bundle.scores |= {
-        "epochs": [[vars(epoch) for epoch in history] for history in histories],
+        "epochs": [[epoch.record() for epoch in history] for history in histories],
         "seconds": round(time.perf_counter() - began, 1),
     }
     return bundle
