@@ -186,7 +186,7 @@ def serve(start: Callable[[Arrays], Work]) -> None:
 
 def write_message(stream: IO[bytes], arrays: Arrays) -> None:
     """Names, types and shapes as one line of JSON, then the arrays' bytes."""
-    plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    plain = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     head = {name: [array.dtype.str, list(array.shape)] for name, array in plain.items()}
     stream.write(json.dumps(head).encode() + b"\n")
     for array in plain.values():
