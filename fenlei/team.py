@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import os
 import signal
 import sys
@@ -28,8 +29,8 @@ from fenlei.workers import Arrays, Process, pack_json, read_message, unpack_json
 Event = Note | Step | Report | Epoch
 
 PROGRAM = "from fenlei.team import work; work()"
-LEAST = 600_000  # tokens that all networks but one read: fewer are read sooner than a process has started
-PROCESS_BYTES = 300 << 20  # that a process comes to, its data and its network aside
+LEAST = 400_000  # tokens that all networks but one read: fewer are read sooner than a process has started
+PROCESS_BYTES = 600 << 20  # that a process comes to, its data and its network aside
 COPIES = 6  # of a network's weights: with gradients, two moments, the best epoch's, and those on the way
 KINDS: dict[str, Any] = {kind.__name__: kind for kind in (Note, Step, Report, Epoch)}
 ERRORS = {kind.__name__: kind for kind in (FloatingPointError, ValueError, TypeError, RuntimeError)}
@@ -225,14 +226,14 @@ def others(lessons: Lessons, networks: int, ranks: Ranks) -> int:
 
 
 def tokens_read(lessons: Lessons) -> float:
-    """About how many tokens one network reads in all its epochs."""
+    """About how many tokens one network learns from in all its epochs; to judge one costs a third of that."""
     recipe, documents = lessons.plan.recipe, lessons.train.encoded
-    tokens = int(documents.columns["ids"].offsets[-1])
+    tokens, judged = (int(each.encoded.columns["ids"].offsets[-1]) for each in (lessons.train, lessons.dev))
     epochs = float(recipe.epochs or 1)
     if recipe.steps is not None:
         most = recipe.steps * (recipe.batch_size or training.BATCH_SIZE) / len(documents)
         epochs = most if recipe.epochs is None else min(epochs, most)
-    return tokens * (epochs + recipe.pretrain_epochs)
+    return tokens * (epochs + recipe.pretrain_epochs) + judged * math.ceil(epochs) / 3
 
 
 def bytes_of(lessons: Lessons) -> int:
