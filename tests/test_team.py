@@ -321,3 +321,55 @@ def test_a_process_without_its_caller_ends_quietly() -> None:
     command = [sys.executable, "-c", team.PROGRAM]
     result = subprocess.run(command, input=b"", capture_output=True, timeout=120)
     assert (result.returncode, result.stdout, result.stderr) == (0, b"", b"")
+
+
+class Said:
+    """A process that has said all that it will say."""
+
+    def __init__(self, *messages: dict[str, Any]) -> None:
+        self.messages = list(messages)
+
+    def receive(self) -> dict[str, Any] | None:
+        return self.messages.pop(0) if self.messages else None
+
+    def send(self, message: object) -> None:
+        pass
+
+    def status(self) -> int:
+        return 1
+
+
+@pytest.mark.parametrize(
+    ("error", "known"),
+    [
+        (MemoryError(), False),
+        (RuntimeError("DefaultCPUAllocator: can't allocate memory"), False),
+        (ValueError("one sentence"), True),
+        (KeyError("x"), False),
+    ],
+    ids=repr,
+)
+def test_errors_keep_their_sentence_and_short_memory_is_tried_here(
+    error: Exception, known: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: object) -> None:
+        raise error
+
+    monkeypatch.setattr(team, "Branch", fail)
+    stream, heard = io.BytesIO(), []
+    plan, data = small()
+    lessons = Lessons.of(plan, data, 1)
+    team._train(lessons, 2, stream)
+    stream.seek(0)
+    crew = Team(lessons, [2], 3, heard.append)
+    crew._follow(Said({}, read_message(stream) or {}), {})  # type: ignore[arg-type]
+    if isinstance(error, ValueError | KeyError):
+        with pytest.raises(
+            ValueError if known else RuntimeError, match=r"^one sentence$" if known else "KeyError: 'x'"
+        ):
+            crew.hear()
+        return
+    crew.hear()
+    lost = "network 2: the process that trained it has ended (out of memory): it begins anew in this one"
+    assert heard[-1] == Note(lost)
+    assert (crew.take(), crew.take(), crew.wait()) == (2, None, False)
