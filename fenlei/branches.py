@@ -46,7 +46,10 @@ def train_branches(
             team.say(f"{count + 1} networks are trained at a time, each on a core of its own")
             team.start(count)
         stopped = train_with(team, plan, parts, branches, checkpoint)
-    branches |= {number: Branch.restore(plan, number, parts[number], each) for number, each in team.found.items()}
+    for number, found in team.found.items():
+        here = branches.get(number)  # it began anew where the other process had ended
+        if here is None or (not here.finished and len(here.history) < len(found.history)):
+            branches[number] = Branch.restore(plan, number, parts[number], found)
     kept = {number: branches[number] for number in sorted(branches) if branches[number].history}
     if stopped:
         stop(kept, team)

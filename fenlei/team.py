@@ -42,7 +42,7 @@ class Team:
 
     ``watch`` hears of all of them, in this thread, from which all methods are called; where there are several networks
     it is told which one. ``keep`` hears of each that another process has finished. What the others have sent is in
-    ``found``, up to the last finished epoch of each network, whatever ends the block; they end with it.
+    ``found``, up to the last finished epoch of each network, whatever ends the block or one of them; they end with it.
     """
 
     def __init__(self, lessons: Lessons, left: Iterable[int], several: int, watch: Watch) -> None:
@@ -184,7 +184,7 @@ class Team:
         if name not in KINDS:
             raise MemoryError("out of memory") if name == NO_MEMORY else ERRORS[name](content)
         event = KINDS[name](**content)
-        if isinstance(event, Epoch):  # in one step: Ctrl-C may come at any time
+        if isinstance(event, Epoch) and event.number > len(before.history):  # less where it has begun anew
             self.found[number] = Found(weights or before.weights, [*before.history, event], finished=False)
         self._events.put(self._named(event, number))
         return False
@@ -197,7 +197,6 @@ class Team:
             self._events.put(Note(f"a process that was to train beside this one has ended ({reason})"))
             return
         with self._lock:
-            self.found.pop(number, None)
             self._left.appendleft(number)
         lost = f"the process that trained it has ended ({reason}): it begins anew in this one"
         self._end(number, self._named(Note(lost), number))

@@ -373,3 +373,20 @@ def test_errors_keep_their_sentence_and_short_memory_is_tried_here(
     lost = "network 2: the process that trained it has ended (out of memory): it begins anew in this one"
     assert heard[-1] == Note(lost)
     assert (crew.take(), crew.take(), crew.wait()) == (2, None, False)
+
+
+def test_what_is_learned_again_is_not_counted_twice() -> None:
+    plan, data = small()
+    lessons = Lessons.of(plan, data, 1)
+    records = [Epoch(number, 3, 0.5, 0.5, 0.5, 0.5, 1.0, 1.0, best=number != 2).record() for number in (1, 2, 3)]
+    told = [
+        {"event": workers.pack_json(["Epoch", record])}
+        | ({"weight": np.array([record["number"]])} if record["best"] else {})
+        for record in records
+    ]
+    crew = Team(lessons, [1], 3, lambda _: None)
+    for said in (told[:2], told):
+        crew._follow(Said({}, *map(dict, said)), {})  # type: ignore[arg-type]
+        history = crew.found[1].history
+        assert [epoch.number for epoch in history] == list(range(1, len(said) + 1))
+        assert int(crew.found[1].weights["weight"]) == (1 if len(said) == 2 else 3)
