@@ -19,7 +19,7 @@ import torch
 from sets import split
 
 from fenlei import training
-from fenlei.branches import build_branch
+from fenlei.branch import build_branch
 from fenlei.checkpoint import Checkpoint
 from fenlei.learn import Labelled, prepare
 from fenlei.ranks import CPU, count_of, join
@@ -37,7 +37,7 @@ def work(data: Path, rows: int, batch_size: int, out: Path) -> None:
     recipe = Recipe(wide=False, epochs=1, batch_size=batch_size)
     _, found, pipeline, recipe = prepare(*sides, recipe, lambda _: None)
     with training.deterministic(recipe), join(CPU, count_of()) as ranks:
-        network = build_branch(recipe, pipeline, len(found.labels))
+        network = build_branch(recipe, pipeline.stream_sizes(), len(found.labels))
         with tempfile.TemporaryDirectory() as folder:
             checkpoint = Checkpoint(Path(folder), 0.0)
             checkpoint.join(ranks)

@@ -32,7 +32,7 @@ from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence, pad_se
 from torch.utils.data import DataLoader, Dataset
 
 from fenlei import compiled, training
-from fenlei.branches import build_branch
+from fenlei.branch import build_branch
 from fenlei.folds import Data
 from fenlei.learn import Labelled, prepare
 from fenlei.pipeline import Pipeline
@@ -104,7 +104,7 @@ def usual(data: Data, pipeline: Pipeline, names: list[str]) -> Iterator[int]:
 
 def ours(data: Data, pipeline: Pipeline, recipe: Recipe, loops: bool = True) -> Iterator[int]:
     """Our training step: titles a step."""
-    trainer = training.Trainer(build_branch(recipe, pipeline, len(data.labels)), data.train, recipe)
+    trainer = training.Trainer(build_branch(recipe, pipeline.stream_sizes(), len(data.labels)), data.train, recipe)
     trainer.model.train()
     while True:
         for rows in training.make_batches(data.train.encoded.sizes, recipe, trainer.rng):

@@ -28,7 +28,7 @@ from torch import Tensor, nn
 
 from fenlei import training
 from fenlei.auto import decide
-from fenlei.branches import build_branch
+from fenlei.branch import build_branch
 from fenlei.layers.cells import Equations, LSTMCell, State
 from fenlei.learn import Data, Labelled, classes_of, encode
 from fenlei.models import Deep
@@ -155,7 +155,7 @@ def order(fault: Fault) -> Iterator[None]:
 
 def faulty(recipe: Any, pipeline: Pipeline, classes: int, fault: Fault) -> Deep:
     """The classic network with the fault in it."""
-    network = build_branch(recipe, pipeline, classes)
+    network = build_branch(recipe, pipeline.stream_sizes(), classes)
     if fault.encoder is not None:
         network.encoder = fault.encoder(recipe.embedding_size, **recipe.options)
     return network

@@ -1,136 +1,120 @@
-"""The recurrent branches of a classifier, trained one after the other."""
+"""The recurrent branches of a classifier: trained side by side where there are cores, one after the other elsewhere."""
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
-from fenlei import pretraining, quantizing, training
-from fenlei.beside import Beside
+from fenlei.branch import Branch, Found, Plan
 from fenlei.checkpoint import Checkpoint
 from fenlei.folds import Data, Part
-from fenlei.models import Deep, build
-from fenlei.objective import name_of_quality
+from fenlei.lessons import Lessons
+from fenlei.models import Deep
 from fenlei.pipeline import Pipeline
 from fenlei.recipe import Recipe
-from fenlei.training import Epoch, Note, Watch, on_device
+from fenlei.team import Team, others
+from fenlei.training import Epoch, Watch
+
+
+class Trained(NamedTuple):
+    """Networks, and of each what it learned from and was judged by, and its epochs."""
+
+    networks: list[Deep]
+    parts: Sequence[Part]
+    histories: list[list[Epoch]]
 
 
 def train_branches(
     data: Data, pipeline: Pipeline, recipe: Recipe, watch: Watch, checkpoint: Checkpoint, first: int = 1
-) -> tuple[list[Deep], list[list[Epoch]]]:
-    """A network for each of the data's parts, one after the other, and the epochs of each.
+) -> Trained:
+    """A network for each of the data's parts, the same ones however many are trained at a time.
 
-    Ctrl-C ends the training, not the run: finished networks, and the best epoch of the one at work, are kept. ``first``
-    is the number that the first of them has in the checkpoint.
+    Ctrl-C ends the training, not the run: finished networks, and the best epoch of each that is at work, are kept.
+    ``first`` is the number that the first of them has in the checkpoint.
     """
-    branches: list[Deep] = []
-    histories: list[list[Epoch]] = []
-    for number, part in enumerate(data.parts, first):
-        if len(data.parts) > 1:
-            watch(Note(f"network {number - first + 1} of {len(data.parts)}"))
-        network = build_branch(recipe, pipeline, len(data.labels))  # what is wrong with its options is found here
-        checkpoint.network = number
-        if (found := checkpoint.take(f"network {number}")) is not None:
-            branches.append(network)
-            histories.append(bring_back(network, found, checkpoint, watch))
-            continue
-        if recipe.learns_codes:
-            network = build_branch(full_first(recipe), pipeline, len(data.labels))
-        history: list[Epoch] = []
-        watched, stopped = (watch, history, checkpoint), False
-        try:
-            train_branch(network, part, data.tokens, recipe.change(seed=recipe.seed + number - 1), *watched)
-        except KeyboardInterrupt:
-            if not history and not branches:
-                raise
-            stopped = True
-            kept = f"the best of {len(history)} finished epochs is kept" if history else "finished networks are kept"
-            watch(Note(f"stopped by hand: {kept}"))
-        if history:
-            if recipe.learns_codes:
-                stopped = share_codes(network, part, recipe, watch) or stopped
-            branches.append(network)
-            histories.append(history)
-        if stopped:
-            break
-        put_by(network, history, checkpoint)
-    return branches, histories
-
-
-def put_by(network: Deep, history: list[Epoch], checkpoint: Checkpoint) -> None:
-    """A finished network into the checkpoint."""
-    random = training.random_states(checkpoint.ranks, training.CPU)
-    epochs = [vars(epoch) for epoch in history]
-    checkpoint.drop("best epoch")
-    checkpoint.fix(
-        f"network {checkpoint.network}", {"weights": network.state_dict(), "history": epochs, "random": random}
-    )
-    if checkpoint.ranks.agree(checkpoint.due(epoch_ends=True)):
-        checkpoint.save("finished", "finished", {})
-
-
-def bring_back(network: Deep, found: Any, checkpoint: Checkpoint, watch: Watch) -> list[Epoch]:
-    """A finished network out of the checkpoint; returns its epochs."""
-    network.load_state_dict(found["weights"])
-    training.restore_random(found["random"], checkpoint.ranks, training.CPU)
-    history = [Epoch(**epoch) for epoch in found["history"]]
-    for epoch in history:
-        watch(epoch)
-    return history
-
-
-def full_first(recipe: Recipe) -> Recipe:
-    """The recipe of a network that codes can be learned from."""
-    return recipe.change(embedding="full", embedding_options={}) if recipe.learns_codes else recipe
-
-
-def build_branch(recipe: Recipe, pipeline: Pipeline, classes: int) -> Deep:
-    """A network with fresh weights."""
-    assert recipe.network is not None
-    return build(
-        recipe.network,
-        stream_sizes=pipeline.stream_sizes(),
-        classes=classes,
-        embedding=recipe.embedding,
-        embedding_size=recipe.usual("embedding_size"),
-        embedding_options=recipe.embedding_options,
-        dropout=recipe.usual("dropout"),
-        embedding_dropout=recipe.usual("embedding_dropout"),
-        options=recipe.options,
+    plan = Plan(recipe, pipeline.stream_sizes(), len(data.labels), data.tokens)
+    parts = dict(enumerate(data.parts, first))
+    branches = bring_back(plan, parts, checkpoint)
+    left = sorted(parts.keys() - branches.keys(), key=lambda number: (number != checkpoint.unfinished, number))
+    lessons = Lessons.of(plan, data, first)
+    with Team(lessons, left, len(parts), watch) as team:
+        for number, branch in branches.items():
+            team.announce(number)
+            for epoch in branch.history:
+                team.watch_of(number)(epoch)
+        if count := others(lessons, len(left), checkpoint.ranks):
+            team.say(f"{count + 1} networks are trained at a time, each on a core of its own")
+            team.start(count)
+        stopped = train_with(team, plan, parts, branches, checkpoint)
+    for number, found in team.found.items():
+        here = branches.get(number)  # it began anew where the other process had ended
+        if here is None or (not here.finished and len(here.history) < len(found.history)):
+            branches[number] = Branch.restore(plan, number, parts[number], found)
+    kept = {number: branches[number] for number in sorted(branches) if branches[number].history}
+    if stopped:
+        stop(kept, team)
+    return Trained(
+        [branch.network for branch in kept.values()],
+        [parts[number] for number in kept],
+        [branch.history for branch in kept.values()],
     )
 
 
-def train_branch(
-    network: Deep, part: Part, tokens: int, recipe: Recipe, watch: Watch, history: list[Epoch], checkpoint: Checkpoint
-) -> None:
-    """Hidden tokens first, if the recipe says so; then the labels. ``history`` grows by a record an epoch."""
-    recipe = training.widen(recipe, checkpoint.ranks.count)
-    with on_device(network, checkpoint.ranks.device), checkpoint.ranks.apart(recipe.seed):
-        reads = recipe.pretrain_epochs and network.encoder.state_width and tokens
-        if reads and checkpoint.phase != "training":
-            losses = pretraining.pretrain(network, part.train.encoded, tokens, recipe, watch, checkpoint)
-            watch(Note(f"hidden tokens guessed: loss {losses[0]:.3f} in the first epoch, {losses[-1]:.3f} in the last"))
-        for epoch in training.fit(network, part.train, part.dev, recipe, watch, checkpoint):
-            history.append(epoch)
-            watch(epoch)
+def bring_back(plan: Plan, parts: Mapping[int, Part], checkpoint: Checkpoint) -> dict[int, Branch]:
+    """The finished networks out of the checkpoint."""
+    branches = {}
+    for number, part in parts.items():
+        if (kept := checkpoint.take(name_of(number))) is not None:
+            found = Found(kept["weights"], [Epoch(**epoch) for epoch in kept["history"]], finished=True)
+            branches[number] = Branch.restore(plan, number, part, found)
+    return branches
 
 
-def share_codes(network: Deep, part: Part, recipe: Recipe, watch: Watch) -> bool:
-    """Put shared tables with learned codes in the place of the trained ones; returns whether Ctrl-C came meanwhile.
+def train_with(
+    team: Team, plan: Plan, parts: Mapping[int, Part], branches: dict[int, Branch], checkpoint: Checkpoint
+) -> bool:
+    """Train what the others have not taken, one network after the other, and wait for theirs; whether Ctrl-C came."""
+    unsaved: list[int] = []
 
-    Without its codes the network would be lost, so the first Ctrl-C has to wait.
-    """
-    columns, stopped = part.train.encoded.columns, False
-    counts = {name: columns[name].counts(0) for name in network.embeddings}
-    watch(Note("finding codes for the embedding"))
-    with Beside(lambda _: quantizing.share_tables(network, counts, recipe.embedding_options, recipe.seed)) as finding:
-        try:
-            before, after = finding.result()
-        except KeyboardInterrupt:
-            stopped = True
-            watch(Note("stopped by hand: the codes have to be found first"))
-            before, after = finding.result()
-    accuracy = training.measure(network, part.dev, recipe)[1]
-    size = f"{after / 1e3:,.1f} kB in place of {before / 1e3:,.1f}"
-    watch(Note(f"codes learned: the embedding takes {size}, dev {name_of_quality(part.dev.targets)} {accuracy:.4f}"))
-    return stopped
+    def keep(number: int, found: Found) -> None:
+        checkpoint.fix(
+            name_of(number), {"weights": dict(found.weights), "history": [epoch.record() for epoch in found.history]}
+        )
+        unsaved.append(number)
+
+    team.keep = keep
+    try:
+        while True:
+            if (number := team.take()) is not None:
+                checkpoint.network = number
+                branch = branches[number] = Branch(plan, number, parts[number])
+                team.announce(number)
+                branch.train(team.watch_of(number), checkpoint)
+                checkpoint.drop("best epoch")
+                keep(number, Found(branch.network.state_dict(), branch.history, finished=True))
+            elif not team.wait():
+                return False
+            if unsaved and checkpoint.ranks.agree(checkpoint.due(epoch_ends=True)):
+                checkpoint.save("finished", "finished", {})
+                unsaved.clear()
+    except KeyboardInterrupt:
+        return True
+
+
+def name_of(number: int) -> str:
+    """A finished network's in the checkpoint."""
+    return f"network {number}"
+
+
+def stop(kept: Mapping[int, Branch], team: Team) -> None:
+    """After Ctrl-C: say what is kept, and leave no network without codes. KeyboardInterrupt where there is none."""
+    if not kept:
+        raise KeyboardInterrupt
+    broken = {number: branch for number, branch in kept.items() if not branch.finished}
+    counts = ", ".join(str(len(branch.history)) for branch in broken.values())
+    names = f" of networks {', '.join(str(team.place(number)) for number in broken)}" if len(broken) > 1 else ""
+    found = f"the best of {counts} finished epochs{names} is kept" if broken else "finished networks are kept"
+    team.say(f"stopped by hand: {found}")
+    for number, branch in broken.items():
+        if branch.recipe.learns_codes:
+            branch.share_codes(team.watch_of(number))

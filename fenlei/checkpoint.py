@@ -20,7 +20,7 @@ from torch import Tensor
 
 from fenlei.ranks import ALONE, Ranks
 
-FORMAT = 1
+FORMAT = 2
 ROOT = "checkpoint.json"  # names all other files; what it does not name counts for nothing
 LOCK = "lock"
 MINUTES = 5.0  # between two checkpoints within an epoch
@@ -91,6 +91,11 @@ class Checkpoint:
         if found is not None:
             self._fixed[name] = found
         return found
+
+    @property
+    def unfinished(self) -> int | None:
+        """The network that was at work when the resumed checkpoint was written."""
+        return None if self._found is None else self._found["network"]
 
     @property
     def phase(self) -> str | None:

@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 
-import numpy as np
-
 from fenlei.text import Tokenizer
-from fenlei.workers import Arrays, Job, Work, pack, spread, unpack
+from fenlei.workers import Arrays, Job, Work, pack, pack_json, spread, unpack, unpack_json
 
 
 def tokenize(texts: Iterable[str], tokenizer: Tokenizer, processes: int | None = None) -> Iterator[list[str]]:
     """The tokens of each text, in order; how many ``processes`` cut, and what is read ahead, is as in ``spread``."""
-    settings = np.frombuffer(json.dumps(tokenizer.to_json()).encode(), np.uint8)
+    settings = pack_json(tokenizer.to_json())
     return _tokens(spread(texts, Job("fenlei.cutting", {"settings": settings}, _work(tokenizer)), processes))
 
 
@@ -28,4 +25,4 @@ def _work(tokenizer: Tokenizer) -> Work:
 
 def start(setup: Arrays) -> Work:
     """A worker's tokenizer at work."""
-    return _work(Tokenizer.from_json(json.loads(setup["settings"].tobytes())))
+    return _work(Tokenizer.from_json(unpack_json(setup["settings"])))

@@ -36,8 +36,8 @@ def teach(
     parts = crossed(data.train, data.train, data.numbers)
     lessons = replace(data, dev=data.train, parts=parts, crossed=True)
     watch(Note(f"{len(parts)} teachers: each learns from the others' texts and answers for its own"))
-    teachers, _ = train_branches(lessons, pipeline, recipe, watch, checkpoint)
-    joined = join(teachers, lessons, recipe, baseline(), watch)
+    teachers = train_branches(lessons, pipeline, recipe, watch, checkpoint)
+    joined = join(teachers.networks, replace(lessons, parts=teachers.parts), recipe, baseline(), watch)
     if len(joined.rows) < len(data.train.targets):
         raise KeyboardInterrupt
     # Only the leading process has the linear model: the others hear what it found.

@@ -314,4 +314,5 @@ def log(event: Note | Step | Report | Epoch) -> None:
         logger.info("%s", event.sentence)
     elif isinstance(event, Epoch):
         rest = f"loss {event.loss:.4f}, dev {event.measure} {event.dev_accuracy:.4f}, {event.seconds:.1f} s"
-        logger.info("epoch %d of %d: %s", event.number, event.epochs, rest)
+        name = f"network {event.network}, " if event.network else ""
+        logger.info("%sepoch %d of %d: %s", name, event.number, event.epochs, rest)

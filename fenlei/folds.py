@@ -58,11 +58,13 @@ def crossed(train: Examples, dev: Examples, numbers: Ints) -> list[Part]:
 
     ``train`` and ``dev`` are the same documents, though they may count differently; ``numbers (B,)``.
     """
-    parts = []
-    for number in np.unique(numbers):
-        own, others = np.flatnonzero(numbers == number), np.flatnonzero(numbers != number)
-        parts.append(Part(train.take(others), dev.take(own), own))
-    return parts
+    return [cross(train, dev, numbers, number) for number in np.unique(numbers)]
+
+
+def cross(train: Examples, dev: Examples, numbers: Ints, number: int) -> Part:
+    """One of them."""
+    own, others = np.flatnonzero(numbers == number), np.flatnonzero(numbers != number)
+    return Part(train.take(others), dev.take(own), own)
 
 
 def fold_numbers(texts: Sequence[str], labels: Sequence[tuple[str, ...]], parts: int, seed: int) -> Ints:

@@ -19,7 +19,7 @@ import fenlei
 from fenlei import latent, linear, memory, preparing, ranks, training
 from fenlei.auto import decide
 from fenlei.beside import Beside, Check
-from fenlei.branches import train_branches
+from fenlei.branches import Trained, train_branches
 from fenlei.bundle import Bundle
 from fenlei.cache import Cache
 from fenlei.checkpoint import Checkpoint
@@ -32,14 +32,14 @@ from fenlei.folds import Data, crossed, fold_numbers, held_out
 from fenlei.joining import Joined, join
 from fenlei.layers.graph import stored
 from fenlei.linear import Linear
-from fenlei.models import Classifier, Deep
+from fenlei.models import Classifier
 from fenlei.objective import name_of_quality
 from fenlei.pipeline import Encoded, Pipeline
 from fenlei.preparing import Prepared, affordable, sample_for, taken
 from fenlei.recipe import Recipe
 from fenlei.runtime import Predictor
 from fenlei.scoring import Rival, hold, judge
-from fenlei.training import Epoch, Examples, Note, Watch
+from fenlei.training import Examples, Note, Watch
 
 GOLDEN = 8  # dev documents that the bundle carries with their probabilities
 
@@ -105,18 +105,18 @@ def learn(
     fitting = partial(fit_linear, data, pipeline, recipe.seed)
     with training.deterministic(recipe), linear.unfinished_fits(), Beside(fitting) as fit:
         fitted = cache(partial(wait_for, fit, recipe.model is not None, name_of_quality(data.dev.targets), watch))
-        branches, histories = train_together(data, pipeline, recipe, watch, checkpoint or Checkpoint(), fitted)
+        trained = train_together(data, pipeline, recipe, watch, checkpoint or Checkpoint(), fitted)
         baseline = fitted()
         if baseline is not None and recipe.teachers:
             baseline = replace(baseline, held=baseline.scores(data.dev.encoded))
-        joined = join(branches, data, recipe, baseline, watch)
+        joined = join(trained.networks, replace(data, parts=trained.parts), recipe, baseline, watch)
         if joined.model.wide is None:
             pipeline = replace(pipeline, wide=None)
         bundle = assemble(joined.model, pipeline, recipe, data.labels, ledger or {})
         bundle.tables |= usage(data.train.encoded, pipeline)
         score(bundle, dev, data, joined, baseline, recipe)
     bundle.scores |= {
-        "epochs": [[vars(epoch) for epoch in history] for history in histories],
+        "epochs": [[epoch.record() for epoch in history] for history in trained.histories],
         "seconds": round(time.perf_counter() - began, 1),
     }
     return bundle
@@ -330,13 +330,13 @@ def train_together(
     watch: Watch,
     checkpoint: Checkpoint,
     baseline: Callable[[], Linear | None],
-) -> tuple[list[Deep], list[list[Epoch]]]:
+) -> Trained:
     """The branches, by all the processes that torchrun started, from where the checkpoint says; teachers before them.
 
     ``baseline`` waits for the linear model.
     """
     if recipe.model is None:
-        return [], []
+        return Trained([], [], [])
     with ranks.join(training.choose_device(recipe.device), checkpoint.processes) as together:
         checkpoint.say = lambda sentence: watch(Note(sentence))
         checkpoint.join(together)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterable, Iterator
 from typing import Any
 
@@ -12,7 +11,7 @@ import numpy.typing as npt
 from fenlei.cache import Draft, Entry
 from fenlei.pipeline import WIDE, Encoded, Pipeline, Ragged
 from fenlei.vocab import Vocab
-from fenlei.workers import Arrays, Job, Work, pack, spread, unpack
+from fenlei.workers import Arrays, Job, Work, pack, pack_json, spread, unpack, unpack_json
 
 Array = npt.NDArray[Any]
 
@@ -22,7 +21,7 @@ SIZES = (np.uint8, np.uint16, np.uint32)
 
 def encode(pipeline: Pipeline, texts: Iterable[str], processes: int | None = None) -> Encoded:
     """What ``pipeline.encode`` gives, by as many processes as there are cores where there is much to do."""
-    parts = [_restored(found) for found in _encoded(pipeline, texts, processes)]
+    parts = [from_arrays(found) for found in _encoded(pipeline, texts, processes)]
     if not parts:
         raise ValueError("the pipeline needs at least one text")
     return Encoded.join(parts)
@@ -83,14 +82,25 @@ def _encoded(pipeline: Pipeline, texts: Iterable[str], processes: int | None) ->
     return spread(texts, Job("fenlei.numbering", _setup(pipeline), _work(pipeline)), processes)
 
 
+def as_arrays(encoded: Encoded) -> dict[str, Array]:
+    """Documents as named arrays, for a message to another process."""
+    columns = encoded.columns | ({} if encoded.sentences is None else {SENTENCES: encoded.sentences})
+    arrays: dict[str, Array] = {"shortened": np.array([encoded.shortened])}
+    for name, column in columns.items():
+        arrays[name], arrays[f"{name}.offsets"] = column
+    return arrays
+
+
+def from_arrays(found: Arrays) -> Encoded:
+    """What ``as_arrays`` was given."""
+    columns = _columns(found)
+    sentences = columns.pop(SENTENCES, None)
+    return Encoded(columns, int(found["shortened"][0]), sentences)
+
+
 def _work(pipeline: Pipeline) -> Work:
     def work(texts: list[str]) -> Arrays:
-        found = pipeline.encode(texts)
-        columns = found.columns | ({} if found.sentences is None else {SENTENCES: found.sentences})
-        arrays: dict[str, Array] = {"shortened": np.array([found.shortened])}
-        for name, column in columns.items():
-            arrays[name], arrays[f"{name}.offsets"] = column
-        return arrays
+        return as_arrays(pipeline.encode(texts))
 
     return work
 
@@ -100,15 +110,9 @@ def _columns(found: Arrays) -> dict[str, Ragged]:
     return {name: Ragged(found[name], found[f"{name}.offsets"]) for name in names}
 
 
-def _restored(found: Arrays) -> Encoded:
-    columns = _columns(found)
-    sentences = columns.pop(SENTENCES, None)
-    return Encoded(columns, int(found["shortened"][0]), sentences)
-
-
 def _setup(pipeline: Pipeline) -> Arrays:
     """A pipeline as arrays."""
-    settings = np.frombuffer(json.dumps(pipeline.settings()).encode(), np.uint8)
+    settings = pack_json(pipeline.settings())
     return {"settings": settings, **pack(pipeline.vocab.tokens), **pipeline.tables()}
 
 
@@ -116,4 +120,4 @@ def start(setup: Arrays) -> Work:
     """A worker's pipeline at work."""
     tokens = unpack({"bytes": setup["bytes"], "lengths": setup["lengths"]})
     tables = {name: table for name, table in setup.items() if name not in ("settings", "bytes", "lengths")}
-    return _work(Pipeline.restore(json.loads(setup["settings"].tobytes()), tables, Vocab(tokens, [1] * len(tokens))))
+    return _work(Pipeline.restore(unpack_json(setup["settings"]), tables, Vocab(tokens, [1] * len(tokens))))

@@ -8,8 +8,6 @@ from typing import Any, NamedTuple
 import numpy as np
 import numpy.typing as npt
 import torch
-from sklearn.cluster import KMeans
-from threadpoolctl import threadpool_limits
 from torch import nn
 
 from fenlei.layers.codes import MOST_CODEWORDS, Learned
@@ -55,6 +53,9 @@ def nearest(vectors: Floats, codewords: Floats) -> Ints:
 
 def _k_means(vectors: Floats, weights: Floats, size: int, seed: int) -> Floats:
     """``size`` centres; where there are fewer different vectors, zeros stand in for the missing ones."""
+    from sklearn.cluster import KMeans  # half of the start of a process that trains a network and needs no codes
+    from threadpoolctl import threadpool_limits
+
     rng = np.random.default_rng(seed)
     if len(vectors) > SAMPLE:
         rows = rng.choice(len(vectors), SAMPLE, replace=False)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from typing import Any
@@ -15,7 +14,7 @@ from fenlei.streams import STREAMS
 from fenlei.text import Tokenizer
 from fenlei.vocab import Vocab
 from fenlei.wide import Counts, Tally, counted, document_ngrams
-from fenlei.workers import Arrays, Job, Work, pack, spread, unpack
+from fenlei.workers import Arrays, Job, Work, pack, pack_json, spread, unpack, unpack_json
 
 MOST_TOKENS = 1 << 22  # distinct ones held: 4 million words are about half a gigabyte
 MOST_STREAM_IDS = 1 << 22
@@ -79,12 +78,12 @@ class Counting:
             "views": list(self.views),
             "with_tokens": self.with_tokens,
         }
-        return Job("fenlei.tallies", {"settings": np.frombuffer(json.dumps(settings).encode(), np.uint8)}, self)
+        return Job("fenlei.tallies", {"settings": pack_json(settings)}, self)
 
 
 def start(setup: Arrays) -> Work:
     """A worker's ``Counting``."""
-    settings = json.loads(setup["settings"].tobytes())
+    settings = unpack_json(setup["settings"])
     views = [(name, longest) for name, longest in settings["views"]]
     return Counting(
         Tokenizer.from_json(settings["tokenizer"]), settings["streams"], views, with_tokens=settings["with_tokens"]

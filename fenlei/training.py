@@ -70,7 +70,8 @@ class Examples(NamedTuple):
 class Step(NamedTuple):
     """A sign of life within an epoch: ``done`` of ``total`` documents, the running loss and accuracy.
 
-    ``phase`` is "reading" while the encoder guesses hidden tokens: then there is no accuracy.
+    ``phase`` is "reading" while the encoder guesses hidden tokens: then there is no accuracy. ``network`` is which of
+    several it is of, counted from 1; 0 where there is one.
     """
 
     epoch: int
@@ -80,13 +81,14 @@ class Step(NamedTuple):
     loss: float
     accuracy: float
     phase: str = "training"
+    network: int = 0
 
 
 @dataclass(frozen=True)
 class Epoch:
     """What one epoch came to. ``best`` says that its weights are the ones kept so far.
 
-    ``dev_accuracy`` is the ``measure``: where texts have several labels, micro-F1.
+    ``dev_accuracy`` is the ``measure``: where texts have several labels, micro-F1. ``network`` is as in ``Step``.
     """
 
     number: int
@@ -99,6 +101,11 @@ class Epoch:
     documents_per_second: float
     best: bool
     measure: str = "accuracy"
+    network: int = 0
+
+    def record(self) -> dict[str, Any]:
+        """What is kept of it, for JSON: which network it is of is said by where it is kept."""
+        return {name: value for name, value in vars(self).items() if name != "network"}
 
 
 class Report(NamedTuple):
@@ -107,6 +114,7 @@ class Report(NamedTuple):
     step: int
     loss: float
     accuracy: float
+    network: int = 0
 
 
 class Note(NamedTuple):
@@ -325,7 +333,7 @@ class Trainer:
             "seconds": self.seconds,
             "seen": vars(self.seen),
             "recent": vars(self.recent),
-            "history": [vars(epoch) for epoch in self.history],
+            "history": [epoch.record() for epoch in self.history],
         }
 
     def load(self, state: dict[str, Any]) -> None:

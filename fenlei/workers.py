@@ -96,51 +96,78 @@ def _with_workers(runs: Iterator[list[str]], job: Job, count: int) -> Iterator[A
             yield result
 
 
-class Worker:
-    """A process that works on one chunk of texts at a time; a context manager that ends it.
+class Process:
+    """The same interpreter once more, running a program of ours: messages go to it and come from it.
 
-    Its own interpreter on two pipes rather than ``multiprocessing``: the caller's script is not imported again, so it
-    needs no guard, and the process ends by itself when its standard input does, however this process ended.
+    A context manager that ends it.
+
+    Two pipes rather than ``multiprocessing``: the caller's script is not imported again, so it needs no guard, and the
+    process ends by itself when its standard input does, however this process ended.
     """
 
-    def __init__(self, job: Job) -> None:
-        self.job = job
-        self.chunk: list[str] = []
-        program = f"from {job.module} import start; from fenlei.workers import serve; serve(start)"
-        self.process = subprocess.Popen(  # noqa: S603 - this interpreter, with what the program itself says
+    def __init__(self, program: str) -> None:
+        self._process = subprocess.Popen(  # noqa: S603 - this interpreter, with what the program itself says
             [sys.executable, "-P", "-c", program],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             env=os.environ | {"PYTHONPATH": os.pathsep.join(os.path.abspath(folder) for folder in sys.path)},
             start_new_session=True,  # Ctrl-C is for this process, which then ends its workers
         )
-        self._write(job.setup)
+
+    def __enter__(self) -> Process:
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.kill()
+        self._process.wait()
+        for pipe in (self._process.stdin, self._process.stdout):
+            with contextlib.suppress(OSError):  # what the process has not read is lost on purpose
+                pipe and pipe.close()
+
+    def send(self, message: Arrays) -> None:
+        """One message. That nobody is left to read it is found by ``receive``."""
+        assert self._process.stdin
+        with contextlib.suppress(OSError):
+            write_message(self._process.stdin, message)
+
+    def receive(self) -> dict[str, npt.NDArray[Any]] | None:
+        """The next message; None where the process has ended."""
+        assert self._process.stdout
+        return read_message(self._process.stdout)
+
+    def kill(self) -> None:
+        """End it at once."""
+        self._process.kill()
+
+    def status(self) -> int:
+        """How it ended, once it has: the exit status, or the signal, negative."""
+        return self._process.wait()
+
+
+class Worker:
+    """A process that works on one chunk of texts at a time; a context manager that ends it."""
+
+    def __init__(self, job: Job) -> None:
+        self.job = job
+        self.chunk: list[str] = []
+        self.process = Process(f"from {job.module} import start; from fenlei.workers import serve; serve(start)")
+        self.process.send(job.setup)
 
     def __enter__(self) -> Worker:
         return self
 
     def __exit__(self, *error: object) -> None:
-        self.process.kill()
-        self.process.wait()
-        for pipe in (self.process.stdin, self.process.stdout):
-            with contextlib.suppress(OSError):  # what the worker has not read is lost on purpose
-                pipe and pipe.close()
+        self.process.__exit__(*error)
 
     def send(self, chunk: list[str]) -> None:
         """Give the worker its next texts."""
         self.chunk = chunk
-        self._write(pack(chunk))
+        self.process.send(pack(chunk))
 
     def receive(self) -> Arrays:
         """What became of the texts sent last; this process works on them where the worker has died."""
-        assert self.process.stdout
-        found = read_message(self.process.stdout)
+        found = self.process.receive()
         return self.job.work(self.chunk) if found is None else found
-
-    def _write(self, message: Arrays) -> None:
-        assert self.process.stdin
-        with contextlib.suppress(OSError):  # `receive` sees to a dead worker
-            write_message(self.process.stdin, message)
 
 
 def serve(start: Callable[[Arrays], Work]) -> None:
@@ -159,7 +186,7 @@ def serve(start: Callable[[Arrays], Work]) -> None:
 
 def write_message(stream: IO[bytes], arrays: Arrays) -> None:
     """Names, types and shapes as one line of JSON, then the arrays' bytes."""
-    plain = {name: np.ascontiguousarray(array) for name, array in arrays.items()}
+    plain = {name: np.asarray(array, order="C") for name, array in arrays.items()}
     head = {name: [array.dtype.str, list(array.shape)] for name, array in plain.items()}
     stream.write(json.dumps(head).encode() + b"\n")
     for array in plain.values():
@@ -188,6 +215,16 @@ def _fill(stream: IO[bytes], room: memoryview) -> int:
     while done < len(room) and (count := stream.readinto(room[done:])):  # type: ignore[attr-defined]
         done += count
     return done
+
+
+def pack_json(tree: Any) -> npt.NDArray[np.uint8]:
+    """What JSON can hold as an array of a message."""
+    return np.frombuffer(json.dumps(tree).encode(), np.uint8)
+
+
+def unpack_json(array: npt.NDArray[Any]) -> Any:
+    """What ``pack_json`` was given; tuples have become lists."""
+    return json.loads(array.tobytes())
 
 
 def pack(texts: Sequence[str]) -> dict[str, npt.NDArray[Any]]:

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from fenlei.progress import MANY, Progress, clock, line
+from fenlei.progress import MANY, Progress, clock, line, title
 from fenlei.training import Epoch, Note, Report, Step
 
 
@@ -70,6 +70,23 @@ def test_every_phase_and_epoch_has_its_own_bar() -> None:
     assert all(title in stream.getvalue() for title in titles)
     reading = stream.getvalue().split("training 1/3")[0]
     assert "accuracy" not in reading
+
+
+def test_networks_side_by_side_share_a_bar_and_every_line_says_whose_it_is() -> None:
+    stream = Terminal()
+    one, two = (step(epoch, 50)._replace(network=network) for epoch, network in ((2, 1), (1, 2)))
+    with Progress(stream) as progress:
+        for event in (one, two, replace(epoch(2), network=1), two._replace(done=60), Report(20, 0.5, 0.75, 2)):
+            progress.show(event)
+    shown = stream.getvalue()
+    assert "network 1: training 2/3  50% |" in shown
+    assert "networks 1, 2: training 2, 1 of 3  50% |" in shown
+    assert "network 2: training 1/3  60% |" in shown
+    assert "\nnetwork 2  Step:    20, loss: 0.500" in shown.replace("\r", "\n")
+    whole = "network 1  epoch  2/30  loss 0.500  dev accuracy 0.7125  28:28 left  best"
+    assert whole in shown
+    assert len(whole) < 80
+    assert title([one, two._replace(phase="reading")]) == "networks 1, 2: epochs 2, 1 of 3"
 
 
 def test_quiet_shows_no_bar_on_a_terminal() -> None:

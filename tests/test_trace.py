@@ -18,7 +18,7 @@ import torch
 from torch import nn
 
 from fenlei.auto import decide
-from fenlei.branches import build_branch
+from fenlei.branch import build_branch
 from fenlei.cli import main
 from fenlei.counting import build_pipeline
 from fenlei.layers.wide import WideTable
@@ -55,7 +55,7 @@ def make(chinese: tuple[Labelled, Labelled], tiny: Recipe) -> Make:
         recipe = decide(chinese[0].texts, recipe, str)
         pipeline = build_pipeline(chinese[0].texts, recipe, 3)
         with no_torch_random(), torch.no_grad():
-            branches = [build_branch(recipe, pipeline, 3) for _ in range(recipe.branches or 1)]
+            branches = [build_branch(recipe, pipeline.stream_sizes(), 3) for _ in range(recipe.branches or 1)]
             for parameter in (each for branch in branches for each in branch.parameters()):
                 parameter *= 3
             wide = WideTable(torch.randn(len(pipeline.wide), 3), torch.randn(3)) if pipeline.wide else None

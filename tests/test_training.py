@@ -211,7 +211,7 @@ def test_a_loss_that_is_no_number_stops_the_training(monkeypatch: pytest.MonkeyP
     model = classifier()
     with pytest.raises(FloatingPointError, match=r"loss became nan: try a smaller learning_rate"):
         list(training.fit(model, examples(0, 100), examples(1, 20), RECIPE))
-    assert len(calls) == 15
+    assert len(calls) == 16  # the second pass of that step is still made
     assert all(torch.isfinite(value).all() for value in model.state_dict().values())
 
 
