@@ -48,7 +48,7 @@ ABLATION: dict[str, dict[str, object]] = {
     "hidden tokens first, 3 epochs": {"pretrain_epochs": 3},
     "bilstm": {"model": "bilstm"},
     "textcnn": {"model": "textcnn"},
-    "three teachers": {"teachers": 3},
+    "not adversarial": {"adversarial": 0.0},
 }
 Run = dict[str, Any]
 

@@ -185,7 +185,7 @@ def tokens_of(texts: Sequence[str], recipe: Recipe) -> int:
 def crosses(texts: Sequence[str], recipe: Recipe) -> bool:
     """Whether no document need be held out, as several networks judge each what they have not learned from."""
     usual = recipe.change(pace="steady")  # where texts are many a tenth is held out, however many networks there are
-    if not recipe.dev_fraction or recipe.teachers:
+    if not recipe.dev_fraction:
         return False
     several = networks_for(len(texts), tokens_of(texts, usual), usual) > 1
     return several and any(text != texts[0] for text in texts)

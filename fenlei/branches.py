@@ -24,19 +24,16 @@ class Trained(NamedTuple):
     histories: list[list[Epoch]]
 
 
-def train_branches(
-    data: Data, pipeline: Pipeline, recipe: Recipe, watch: Watch, checkpoint: Checkpoint, first: int = 1
-) -> Trained:
+def train_branches(data: Data, pipeline: Pipeline, recipe: Recipe, watch: Watch, checkpoint: Checkpoint) -> Trained:
     """A network for each of the data's parts, the same ones however many are trained at a time.
 
     Ctrl-C ends the training, not the run: finished networks, and the best epoch of each that is at work, are kept.
-    ``first`` is the number that the first of them has in the checkpoint.
     """
     plan = Plan(recipe, pipeline.stream_sizes(), len(data.labels), data.tokens)
-    parts = dict(enumerate(data.parts, first))
+    parts = dict(enumerate(data.parts, 1))
     branches = bring_back(plan, parts, checkpoint)
     left = sorted(parts.keys() - branches.keys(), key=lambda number: (number != checkpoint.unfinished, number))
-    lessons = Lessons.of(plan, data, first)
+    lessons = Lessons.of(plan, data)
     with Team(lessons, left, len(parts), watch) as team:
         for number, branch in branches.items():
             team.announce(number)
@@ -112,7 +109,7 @@ def stop(kept: Mapping[int, Branch], team: Team) -> None:
         raise KeyboardInterrupt
     broken = {number: branch for number, branch in kept.items() if not branch.finished}
     counts = ", ".join(str(len(branch.history)) for branch in broken.values())
-    names = f" of networks {', '.join(str(team.place(number)) for number in broken)}" if len(broken) > 1 else ""
+    names = f" of networks {', '.join(str(number) for number in broken)}" if len(broken) > 1 else ""
     found = f"the best of {counts} finished epochs{names} is kept" if broken else "finished networks are kept"
     team.say(f"stopped by hand: {found}")
     for number, branch in broken.items():

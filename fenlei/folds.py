@@ -28,8 +28,8 @@ class Part(NamedTuple):
 class Data:
     """Labelled documents as numbers: a part a network, all that may be learned from, all that is held out.
 
-    ``crossed``: the held-out documents are those of ``train``, each judged by what did not learn from it. ``numbers
-    (B,)`` say which part a training document belongs to, where they are divided into parts, for that or for teachers.
+    ``numbers (B,)``: the part that each document of ``train`` belongs to, where they are crossed: then those are the
+    held-out documents too, each judged by what did not learn from it.
     """
 
     labels: list[str]
@@ -37,10 +37,14 @@ class Data:
     dev: Examples
     parts: Sequence[Part]
     tokens: int
-    crossed: bool = False
     numbers: Ints | None = None
     fitted: Examples | None = None  # what the linear model is fitted on, where that is not all of ``train``
     unlabelled: Encoded | None = None
+
+    @property
+    def crossed(self) -> bool:
+        """Whether the documents that judge are those that are learned from."""
+        return self.numbers is not None
 
     @property
     def several(self) -> bool:

@@ -26,7 +26,6 @@ from fenlei.checkpoint import Checkpoint
 from fenlei.corpus import Unlabelled
 from fenlei.corpus.store import Column
 from fenlei.decisions import Decisions
-from fenlei.distilling import teach
 from fenlei.export import export
 from fenlei.folds import Data, crossed, fold_numbers, held_out
 from fenlei.joining import Joined, join
@@ -97,18 +96,14 @@ def learn(
     learns from them what stands beside what.
     """
     began = time.perf_counter()
-    if dev is None and recipe.teachers:
-        raise ValueError("teachers need held-out documents: give some, or set teachers=0")
     dev, data, pipeline, recipe = prepare(train, dev, recipe, watch, store, unlabelled)
     if unlabelled is not None:
         ledger = (ledger or {}) | {"unlabelled": unlabelled.counts}
     fitting = partial(fit_linear, data, pipeline, recipe.seed)
     with training.deterministic(recipe), linear.unfinished_fits(), Beside(fitting) as fit:
         fitted = cache(partial(wait_for, fit, recipe.model is not None, name_of_quality(data.dev.targets), watch))
-        trained = train_together(data, pipeline, recipe, watch, checkpoint or Checkpoint(), fitted)
+        trained = train_together(data, pipeline, recipe, watch, checkpoint or Checkpoint())
         baseline = fitted()
-        if baseline is not None and recipe.teachers:
-            baseline = replace(baseline, held=baseline.scores(data.dev.encoded))
         joined = join(trained.networks, replace(data, parts=trained.parts), recipe, baseline, watch)
         if joined.model.wide is None:
             pipeline = replace(pipeline, wide=None)
@@ -133,7 +128,7 @@ def help_learn(
     """Under torchrun: take a share of the leading process's work on the networks, which is in ``learn``."""
     _, data, pipeline, recipe = prepare(train, dev, recipe, lambda _: None, store, unlabelled)
     with training.deterministic(recipe):
-        train_together(data, pipeline, recipe, lambda _: None, checkpoint, lambda: None)
+        train_together(data, pipeline, recipe, lambda _: None, checkpoint)
 
 
 def prepare(
@@ -149,7 +144,7 @@ def prepare(
     dev = None if dev is None else _known_only(dev, labels, watch)
     if all(text == train.texts[0] for text in train.texts):
         watch(Note("all training texts are the same, so none can judge what was learned from others"))
-        dev, recipe = dev or train, recipe.change(teachers=0)
+        dev = dev or train
     others = unlabelled.texts if unlabelled is not None else []
     recipe = decide(train.texts, recipe, lambda sentence: watch(Note(sentence)), len(others))
     recipe = afford(train.texts, recipe, len(labels), watch)
@@ -217,12 +212,7 @@ def balance(train: Labelled, recipe: Recipe) -> Labelled:
 
 
 def afford(texts: Sequence[str], recipe: Recipe, classes: int, watch: Watch) -> Recipe:
-    """The recipe with the number of documents that the linear model is fitted on, where it cannot be all of them.
-
-    Where it has to speak of every training document, as to teachers, it learns from all.
-    """
-    if recipe.teachers:
-        return recipe.change(linear_documents=None)
+    """The recipe with the number of documents that the linear model is fitted on, where it cannot be all of them."""
     if recipe.linear_documents is None and recipe.wide and classes <= linear.MOST_CLASSES:
         recipe = recipe.change(linear_documents=affordable(texts, recipe))
     if recipe.wide and recipe.linear_documents is not None and recipe.linear_documents < len(texts):
@@ -251,18 +241,13 @@ def encode(train: Labelled, dev: Labelled | None, labels: list[str], prepared: P
 
     tokens, networks = len(prepared.pipeline.vocab.tokens), recipe.branches or 1
     learned = examples(train, prepared.train)._replace(weights=balance(train, recipe).weights)
-    numbers, others = None, prepared.unlabelled
-    if dev is None or recipe.teachers:
-        count = recipe.teachers if dev is not None else networks
-        numbers = fold_numbers(train.texts, train.sets, max(2, count), recipe.seed)
+    others = prepared.unlabelled
     if dev is not None and prepared.dev is not None:
         held, fitted = examples(dev, prepared.dev), sampled(learned, prepared)
-        parts = held_out(learned, held, networks)
-        return Data(labels, learned, held, parts, tokens, numbers=numbers, fitted=fitted, unlabelled=others)
-    assert numbers is not None
+        return Data(labels, learned, held, held_out(learned, held, networks), tokens, fitted=fitted, unlabelled=others)
+    numbers = fold_numbers(train.texts, train.sets, max(2, networks), recipe.seed)
     held = learned._replace(weights=train.weights)
-    parts = crossed(learned, held, numbers)
-    return Data(labels, learned, held, parts, tokens, crossed=True, numbers=numbers, unlabelled=others)
+    return Data(labels, learned, held, crossed(learned, held, numbers), tokens, numbers=numbers, unlabelled=others)
 
 
 def sampled(learned: Examples, prepared: Prepared) -> Examples | None:
@@ -323,18 +308,8 @@ def wait_for(fit: Beside[Linear | None], trained: bool, measure: str, watch: Wat
     return fitted
 
 
-def train_together(
-    data: Data,
-    pipeline: Pipeline,
-    recipe: Recipe,
-    watch: Watch,
-    checkpoint: Checkpoint,
-    baseline: Callable[[], Linear | None],
-) -> Trained:
-    """The branches, by all the processes that torchrun started, from where the checkpoint says; teachers before them.
-
-    ``baseline`` waits for the linear model.
-    """
+def train_together(data: Data, pipeline: Pipeline, recipe: Recipe, watch: Watch, checkpoint: Checkpoint) -> Trained:
+    """The branches, by all the processes that torchrun started, from where the checkpoint says."""
     if recipe.model is None:
         return Trained([], [], [])
     with ranks.join(training.choose_device(recipe.device), checkpoint.processes) as together:
@@ -348,11 +323,7 @@ def train_together(
             }
             together.check_equal("documents", "".join(facts.values()))
             checkpoint.check(facts)
-        if recipe.teachers:
-            if together.count > 1:
-                raise ValueError(f"teachers need one process, torchrun started {together.count}: set teachers=0")
-            data = teach(data, pipeline, recipe, watch, checkpoint, baseline)
-        return train_branches(data, pipeline, recipe, watch, checkpoint, recipe.teachers + 1)
+        return train_branches(data, pipeline, recipe, watch, checkpoint)
 
 
 def assemble(

@@ -27,13 +27,6 @@ def losses(logits: Tensor, targets: Tensor, smoothing: float = 0.0) -> Tensor:
     return nn.functional.binary_cross_entropy_with_logits(logits, targets.float(), reduction="none").sum(1)
 
 
-def soft_losses(logits: Tensor, soft: Tensor, several: bool) -> Tensor:
-    """The same against a teacher's probabilities ``soft (B, C)`` in place of labels (Hinton et al. 2015)."""
-    if not several:
-        return nn.functional.cross_entropy(logits, soft, reduction="none")
-    return nn.functional.binary_cross_entropy_with_logits(logits, soft, reduction="none").sum(1)
-
-
 def right(logits: Tensor, targets: Tensor) -> Tensor:
     """Whether each text is right, ``(B,)``: its likeliest label, or all its labels and no other."""
     if targets.ndim == 1:

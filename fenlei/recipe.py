@@ -32,7 +32,7 @@ OPEN = (
     "patience",
     "steps",
 )  # may be None: decided from the data, or no limit
-FROM_ZERO = ("pretrain_epochs", "report_steps", "seed", "teachers")
+FROM_ZERO = ("pretrain_epochs", "report_steps", "seed")
 CHOICES = {
     "precision": ("auto", "fp32", "bf16"),
     "schedule": ("linear", "constant"),
@@ -42,7 +42,7 @@ CHOICES = {
 }
 STRENGTHS = ("adversarial", "weight_decay")
 RATES = ("learning_rate", "table_rate", "clip_norm")
-SHARES = ("dev_fraction", "dropout", "embedding_dropout", "label_smoothing", "teacher_share", "token_dropout", "warmup")
+SHARES = ("dev_fraction", "dropout", "embedding_dropout", "label_smoothing", "token_dropout", "warmup")
 
 
 SMALL_MODEL = "bilstm"  # what "auto" is for all but large sets
@@ -90,8 +90,6 @@ class Recipe:
     epochs: int | None = None
     steps: int | None = None
     pretrain_epochs: int = 0
-    teachers: int = 0
-    teacher_share: float = 0.7
     batch_size: int | None = None
     batch_tokens: int = 16_384
     learning_rate: float | None = None

@@ -115,12 +115,8 @@ class Team:
 
         return watch
 
-    def place(self, number: int) -> int:
-        """Which of the networks it is for a person, from 1."""
-        return number - self.lessons.first + 1
-
     def _beginning(self, number: int) -> Note:
-        return Note(f"network {self.place(number)} of {self.several}")
+        return Note(f"network {number} of {self.several}")
 
     def _act(self, event: Event | int | Exception) -> None:
         match event:
@@ -137,10 +133,10 @@ class Team:
             return event
         match event:
             case Note():
-                return Note(f"network {self.place(number)}: {event.sentence}")
+                return Note(f"network {number}: {event.sentence}")
             case Epoch():
-                return replace(event, network=self.place(number))
-        return event._replace(network=self.place(number))
+                return replace(event, network=number)
+        return event._replace(network=number)
 
     # --- a thread for each of the others ---
 

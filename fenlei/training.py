@@ -37,20 +37,17 @@ CPU = torch.device("cpu")
 
 
 class Examples(NamedTuple):
-    """Encoded documents, their class numbers ``(B,)`` or 0 and 1 ``(B, C)``, and how much each counts, ``(B,)``.
-
-    ``soft (B, C)`` are the probabilities that teachers find for them.
-    """
+    """Encoded documents, their class numbers ``(B,)`` or 0 and 1 ``(B, C)``, and how much each counts, ``(B,)``."""
 
     encoded: Encoded
     targets: npt.NDArray[Any]
     weights: npt.NDArray[np.float32] | None = None
-    soft: npt.NDArray[np.float32] | None = None
 
     def take(self, rows: Ints) -> Examples:
         """The named documents, in that order."""
-        weights, soft = (None if each is None else each[rows] for each in (self.weights, self.soft))
-        return Examples(self.encoded.take(rows), self.targets[rows], weights, soft)
+        return Examples(
+            self.encoded.take(rows), self.targets[rows], None if self.weights is None else self.weights[rows]
+        )
 
     def digest(self) -> str:
         """SHA-256 of all of it, 64 hex digits."""
@@ -312,14 +309,9 @@ class Trainer:
 
     def loss(self, logits: Tensor, targets: Tensor, rows: Ints) -> Tensor:
         """The mean loss over the batch; with weights each document counts as much as its own."""
-        losses, data = objective.losses(logits, targets, self.recipe.label_smoothing), self.train
-        if data.soft is not None:
-            soft = torch.from_numpy(data.soft[rows]).to(losses.device)
-            losses = torch.lerp(
-                losses, objective.soft_losses(logits, soft, targets.ndim == 2), self.recipe.teacher_share
-            )
-        if data.weights is not None:
-            losses = losses * torch.from_numpy(data.weights[rows]).to(losses.device)
+        losses, weights = objective.losses(logits, targets, self.recipe.label_smoothing), self.train.weights
+        if weights is not None:
+            losses = losses * torch.from_numpy(weights[rows]).to(losses.device)
         return losses.mean()
 
     def state(self) -> dict[str, Any]:

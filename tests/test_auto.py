@@ -254,6 +254,5 @@ def test_texts_that_are_all_the_same_do_not_judge_each_other() -> None:
     assert crosses(["好"] * 99 + ["坏"], Recipe())
     assert not crosses(["好"] * 100, Recipe())
     assert not crosses(["好"] * 99 + ["坏"], Recipe(dev_fraction=0))
-    assert not crosses(["好"] * 99 + ["坏"], Recipe(teachers=3))
     assert crosses(["好"] * 99 + ["坏"], Recipe(pace="thorough"))
     assert not crosses(["好坏" * 10] * 100_000 + ["坏"], Recipe(pace="thorough"))

@@ -134,51 +134,14 @@ def test_crossed_training_broken_off_is_judged_by_what_was_judged(chinese: Sets,
     assert bundle.scores["dev"]["n"] == pytest.approx(len(chinese[0].texts) * 2 / 3, abs=2)
 
 
-def test_teachers_answer_for_texts_that_they_have_not_seen(
-    chinese: Sets, tiny: Recipe, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    lessons = []
-    real = training.Trainer.loss
-
-    def spy(self: training.Trainer, *arguments: object) -> torch.Tensor:
-        if self.train.soft is not None:
-            lessons.append(self.train)
-        return real(self, *arguments)  # type: ignore[arg-type]
-
-    monkeypatch.setattr(training.Trainer, "loss", spy)
-    log = Log()
-    recipe = tiny.change(teachers=3, epochs=6, learning_rate=0.02, table_rate=0.05)
-    bundle = learn(*chinese, recipe, log)
-    assert "3 teachers: each learns from the others' texts" in log.notes()
-    assert bundle.model["branches"] == 1
-    assert accuracy(bundle, chinese[1]) > 0.9
-    assert bundle.scores["dev"]["n"] == len(chinese[1].texts)
-    soft = lessons[0].soft
-    assert soft is not None
-    assert len(soft) == len(lessons[0].targets) == len(chinese[0].texts)
-    np.testing.assert_allclose(soft.sum(1), 1, atol=1e-5)
-    assert 0.8 < np.mean(soft.argmax(1) == lessons[0].targets) <= 1
-
-
 @pytest.mark.parametrize("text", ["same text", ""])
 def test_texts_that_are_all_the_same_cannot_judge_each_other(text: str, tiny: Recipe) -> None:
     train = Labelled([text] * 80, ["a", "b"] * 40)
-    for dev, changes in ((None, {"branches": 2}), (train, {"teachers": 2})):
-        log = Log()
-        bundle = learn(train, dev, tiny.change(**changes), log)
-        assert "all training texts are the same" in log.notes()
-        assert (bundle.scores["folds"], bundle.scores["dev"]["n"]) == (None, 80)
-        np.testing.assert_allclose(Predictor(bundle).predict_proba([text])[0], 0.5, atol=0.2)
-
-
-def test_teachers_without_dev_are_refused(chinese: Sets, tiny: Recipe) -> None:
-    with pytest.raises(ValueError, match="teachers need held-out documents: give some, or set teachers=0"):
-        learn(chinese[0], None, tiny.change(teachers=3), Log())
-
-
-def test_teachers_broken_off_leave_nothing(chinese: Sets, tiny: Recipe) -> None:
-    with pytest.raises(KeyboardInterrupt):
-        learn(*chinese, tiny.change(teachers=3), Log(stop=Epoch, after=3))
+    log = Log()
+    bundle = learn(train, None, tiny.change(branches=2), log)
+    assert "all training texts are the same" in log.notes()
+    assert (bundle.scores["folds"], bundle.scores["dev"]["n"]) == (None, 80)
+    np.testing.assert_allclose(Predictor(bundle).predict_proba([text])[0], 0.5, atol=0.2)
 
 
 def test_the_first_of_several_networks_is_the_one_that_stands_alone(chinese: Sets, tiny: Recipe) -> None:

@@ -39,13 +39,3 @@ def test_quality_is_accuracy_or_micro_f1_at_its_best() -> None:
     scores = np.random.default_rng(0).normal(size=(50, 4)) + 1.0 * (truth := np.eye(4, dtype=int)[np.arange(50) % 4])
     best = max(f1_score(truth, scores >= cut, average="micro") for cut in np.unique(scores))
     assert objective.quality(scores, truth) == pytest.approx(best)
-
-
-@pytest.mark.parametrize("several", [False, True])
-def test_a_sure_teacher_is_a_label(several: bool) -> None:
-    logits = torch.randn(7, 4, generator=torch.Generator().manual_seed(0), dtype=torch.float64)
-    targets = (logits > 0.3).long() if several else logits.argmin(1)
-    soft = targets.double() if several else torch.nn.functional.one_hot(targets, 4).double()
-    torch.testing.assert_close(
-        objective.soft_losses(logits, soft, several), objective.losses(logits, targets), check_dtype=False
-    )

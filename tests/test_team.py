@@ -103,8 +103,8 @@ def alone(train: Labelled, dev: Labelled | None, recipe: Recipe) -> Bundle:
 
 @pytest.mark.parametrize(
     ("cross", "changes"),
-    [(True, {"pretrain_epochs": 1, **CODES}), (False, {"class_weight": "balanced", "teachers": 2, "wide": True})],
-    ids=["crossed, pretrained, codes", "teachers, weights"],
+    [(True, {"pretrain_epochs": 1, **CODES}), (False, {"class_weight": "balanced", "wide": True})],
+    ids=["crossed, pretrained, codes", "weights"],
 )
 def test_the_same_bits_side_by_side(
     cross: bool, changes: dict[str, Any], chinese: Sets, tiny: Recipe, started: Started
@@ -112,7 +112,7 @@ def test_the_same_bits_side_by_side(
     recipe = tiny.change(**{"wide": False, "branches": 3, **changes})
     dev, log = None if cross else chinese[1], Log()
     found = learn(chinese[0], dev, recipe, log)
-    assert len(started) == (1 if cross else 2)  # teachers have processes of their own
+    assert len(started) == 1
     assert "2 networks are trained at a time, each on a core of its own" in log.notes()
     assert {epoch.network for epoch in log.epochs()} == {1, 2, 3}
     assert digest(found) == digest(alone(chinese[0], dev, recipe))
@@ -268,11 +268,11 @@ def small(cross: bool = False, labels: int = 0) -> tuple[Plan, Data]:
     columns = {name: Ragged(rng.integers(2, 9, 48), offsets) for name in ("ids", "bigrams", "ngrams")}
     encoded = Encoded(columns, 0, Ragged(np.full(24, 2), np.arange(13) * 2))
     targets = rng.integers(0, 2, (12, labels)).astype(np.int8) if labels else rng.integers(0, 2, 12)
-    train = Examples(encoded, targets, rng.random(12, np.float32), rng.random((12, 2), np.float32))
-    dev = train._replace(weights=None, soft=None) if cross else train.take(np.arange(5))
+    train = Examples(encoded, targets, rng.random(12, np.float32))
+    dev = train._replace(weights=None) if cross else train.take(np.arange(5))
     numbers = np.arange(12) % 3
     parts = crossed(train, dev, numbers) if cross else held_out(train, dev, 3)
-    data = Data(["a", "b"], train, dev, parts, 7, crossed=cross, numbers=numbers if cross else None)
+    data = Data(["a", "b"], train, dev, parts, 7, numbers=numbers if cross else None)
     recipe = Recipe(model="bilstm", epochs=5, embedding_size=8, views=(("chars", 3),), streams=("bigrams",))
     return Plan(recipe, {"ids": 9, "bigrams": 9}, 2, 7), data
 
@@ -282,27 +282,24 @@ def small(cross: bool = False, labels: int = 0) -> tuple[Plan, Data]:
 def test_lessons_come_through_a_pipe_as_they_were(cross: bool, labels: int) -> None:
     plan, data = small(cross, labels)
     stream = io.BytesIO()
-    write_message(stream, Lessons.of(plan, data, 4).pack())
+    write_message(stream, Lessons.of(plan, data).pack())
     stream.seek(0)
     found = Lessons.unpack(read_message(stream) or {})
     assert found.plan.recipe.change(views=plan.recipe.views, streams=plan.recipe.streams) == plan.recipe
     assert found.plan._replace(recipe=plan.recipe) == plan
-    for number, part in enumerate(data.parts, 4):
+    for number, part in enumerate(data.parts, 1):
         mine = found.part(number)
         np.testing.assert_array_equal(mine.rows, part.rows)
         for one, other in ((mine.train, part.train), (mine.dev, part.dev)):
             assert one.digest() == other._replace(encoded=other.encoded.only(plan.stream_sizes)).digest()
-            assert (one.soft is None) == (other.soft is None)
-            if one.soft is not None:
-                np.testing.assert_array_equal(one.soft, other.soft)
 
 
 def test_as_many_as_there_are_cores_and_memory_and_work_for(monkeypatch: pytest.MonkeyPatch) -> None:
     plan, data = small()
-    lessons = Lessons.of(plan, data, 1)
+    lessons = Lessons.of(plan, data)
     assert team.tokens_read(lessons) == pytest.approx(5 * (48 + 20 / 3))
     steps = plan.recipe.change(steps=10, epochs=None, batch_size=6)
-    assert team.tokens_read(Lessons.of(plan._replace(recipe=steps), data, 1)) == pytest.approx(5 * (48 + 20 / 3))
+    assert team.tokens_read(Lessons.of(plan._replace(recipe=steps), data)) == pytest.approx(5 * (48 + 20 / 3))
     monkeypatch.setattr(workers, "usable_cores", lambda: 4)
     assert others(lessons, 3, ALONE) == 0  # so little is learned sooner
     monkeypatch.setattr(team, "LEAST", 500)
@@ -358,7 +355,7 @@ def test_errors_keep_their_sentence_and_short_memory_is_tried_here(
     monkeypatch.setattr(team, "Branch", fail)
     stream, heard = io.BytesIO(), []
     plan, data = small()
-    lessons = Lessons.of(plan, data, 1)
+    lessons = Lessons.of(plan, data)
     team._train(lessons, 2, stream)
     stream.seek(0)
     crew = Team(lessons, [2], 3, heard.append)
@@ -377,7 +374,7 @@ def test_errors_keep_their_sentence_and_short_memory_is_tried_here(
 
 def test_what_is_learned_again_is_not_counted_twice() -> None:
     plan, data = small()
-    lessons = Lessons.of(plan, data, 1)
+    lessons = Lessons.of(plan, data)
     records = [Epoch(number, 3, 0.5, 0.5, 0.5, 0.5, 1.0, 1.0, best=number != 2).record() for number in (1, 2, 3)]
     told = [
         {"event": workers.pack_json(["Epoch", record])}
