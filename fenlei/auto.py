@@ -35,6 +35,7 @@ SAMPLE = 2000  # texts looked at
 LARGE, LARGE_TOKENS = 100_000, 2_500_000  # texts or tokens from which on there is another network
 LARGE_MODEL = "mingru"
 LARGE_SETTINGS = {"learning_rate": 3e-3, "dropout": 0.5, "embedding_dropout": 0.4, "token_dropout": 0.2}
+ADVERSARIAL_TOKENS = 10_000_000  # up to so many tokens every batch is learned twice: it takes minutes still
 # At a fast pace: up to so many tokens the usual network, which learns from so many; past them this one.
 FAST_TOKENS, FAST_READ, FAST_LEAST = 500_000, 1_500_000, 3
 FAST = {
@@ -98,8 +99,8 @@ def choose_network(documents: int, tokens: int, recipe: Recipe, say: Say) -> Rec
     ours: Mapping[str, Any] = {}
     if recipe.model == LARGE_MODEL:
         ours = FAST if narrow else LARGE_SETTINGS if large else {}
-    if recipe.pace == "fast":
-        ours = {**ours, "adversarial": 0.0}  # every batch would be learned twice
+    if recipe.pace == "fast" or tokens > ADVERSARIAL_TOKENS:
+        ours = {**ours, "adversarial": 0.0}
     return recipe.change(**{name: value for name, value in {**USUAL, **ours}.items() if is_open(recipe, name)})
 
 

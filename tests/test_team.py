@@ -304,7 +304,7 @@ def test_as_many_as_there_are_cores_and_memory_and_work_for(monkeypatch: pytest.
     assert others(lessons, 3, ALONE) == 0  # so little is learned sooner
     monkeypatch.setattr(team, "LEAST", 500)
     assert [others(lessons, networks, ALONE) for networks in (1, 2, 3, 9)] == [0, 0, 2, 3]
-    threads = Lessons.of(plan._replace(recipe=plan.recipe.change(threads=2)), data, 1)
+    threads = Lessons.of(plan._replace(recipe=plan.recipe.change(threads=2)), data)
     assert others(threads, 9, ALONE) == 1
     assert others(lessons, 9, Ranks(0, 2)) == 0
     assert others(lessons, 9, Ranks(device=torch.device("cuda"))) == 0
