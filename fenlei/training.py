@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import math
+import os
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -30,6 +31,7 @@ Ints = npt.NDArray[np.int64]
 BATCH_SIZE = 128  # where the recipe leaves it open
 PREDICT_SIZE = 512
 RELEASED = 16  # batches of prediction between two returns of freed memory
+RELEASED_STEPS = 64  # and of training
 POOL = 64  # batches that are sorted by length together: nearly no padding, yet the order stays random
 BLOCK = 1 << 20  # numbers that are digested at a time
 TICK = 0.2  # seconds between two signs of life
@@ -234,6 +236,8 @@ class Trainer:
                 raise KeyboardInterrupt
             if self.out_of_steps:
                 break
+            if self.done % RELEASED_STEPS == 0:
+                memory.release()
         self.seconds += time.perf_counter() - began
         return self.seen
 
@@ -453,6 +457,8 @@ def deterministic(recipe: Recipe) -> Iterator[None]:
     """Random numbers from the recipe's seed and its number of threads; the process's own are restored afterwards."""
     threads = torch.get_num_threads()
     torch.set_num_threads(recipe.threads)
+    # oneDNN keeps the programs of the last shapes it computed, a megabyte each for an LSTM; read at its first use.
+    os.environ.setdefault("ONEDNN_PRIMITIVE_CACHE_CAPACITY", "32")
     try:
         with torch.random.fork_rng(devices=range(torch.cuda.device_count())):
             torch.manual_seed(recipe.seed)
