@@ -129,7 +129,10 @@ class Wide:
         unknown = [name for name, _ in views if name not in VIEWS]
         if unknown:
             raise ValueError(f"unknown n-gram view {unknown[0]!r}; this fenlei has {', '.join(VIEWS)}")
-        return cls(views, NgramTable.restore(tables["wide.hashes"]), idf_of(tables["wide.idf"]))
+        table, idf = NgramTable.restore(tables["wide.hashes"]), idf_of(tables["wide.idf"])
+        if idf.shape != table.hashes.shape:
+            raise ValueError(f"{len(table.hashes):,} n-grams have document frequencies of shape {idf.shape}")
+        return cls(views, table, idf)
 
 
 def steps_of(idf: Floats) -> npt.NDArray[np.uint8]:
@@ -139,7 +142,7 @@ def steps_of(idf: Floats) -> npt.NDArray[np.uint8]:
 
 def idf_of(array: npt.NDArray[Any]) -> Floats:
     """What ``steps_of`` came from, nearly, or the frequencies themselves."""
-    return (1 + STEP * array).astype(np.float32) if array.dtype == np.uint8 else array
+    return np.asarray(1 + STEP * array if array.dtype == np.uint8 else array, np.float32)
 
 
 class Counts:

@@ -168,3 +168,10 @@ def test_an_unknown_view_is_refused() -> None:
     tables = {"wide.hashes": NgramTable(np.zeros(0, np.uint64)).hashes, "wide.idf": np.zeros(0, np.float32)}
     with pytest.raises(ValueError, match="'bytes'; this fenlei has chars, tokens, jieba"):
         Wide.restore({"views": [["bytes", 3]]}, tables)
+
+
+@pytest.mark.parametrize("idf", [np.ones(1, np.float32), np.ones((2, 1), np.float32)])
+def test_a_road_with_a_frequency_too_few_is_refused(idf: np.ndarray) -> None:
+    tables = {"wide.hashes": np.array([3, 9], np.uint64), "wide.idf": idf}
+    with pytest.raises(ValueError, match="2 n-grams have document frequencies of shape"):
+        Wide.restore({"views": [["chars", 2]]}, tables)
