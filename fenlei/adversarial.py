@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 
 import torch
 from torch import Tensor
 
+WIDTH = 128  # numbers a vector for which the norm is meant
+
 
 def learn_both(
     x: Tensor, norm: float, logits_of: Callable[[Tensor], Tensor], loss_of: Callable[[Tensor], Tensor]
 ) -> tuple[Tensor, Tensor]:
-    """The mean of ``loss(x)`` and ``loss(x + r)``, ``r = norm * g / |g|`` for each document's ``g = dloss / dx``.
+    """The mean of ``loss(x)`` and ``loss(x + r)``, ``r = s * g / |g|`` for each document's ``g = dloss / dx``.
+
+    ``s`` is the ``norm`` where vectors have 128 numbers, and grows with the root of their number as they themselves do.
 
     ``x (B, ..., D)`` are the documents' embeddings, ``logits_of`` the rest of the network. Miyato et al. 2017,
     "Adversarial Training Methods for Semi-Supervised Text Classification", equations 3 and 4, their embeddings not
@@ -26,7 +31,7 @@ def learn_both(
     first = loss_of(logits) / 2
     first.backward()  # type: ignore[no-untyped-call]
     assert clean.grad is not None
-    moved = (clean.detach() + away(clean.grad, norm)).requires_grad_()
+    moved = (clean.detach() + away(clean.grad, norm * math.sqrt(x.shape[-1] / WIDTH))).requires_grad_()
     second = loss_of(logits_of(moved)) / 2
     second.backward()  # type: ignore[no-untyped-call]
     assert moved.grad is not None

@@ -49,7 +49,7 @@ def test_values_and_gradients_are_those_of_the_formula() -> None:
     x = plain.embed(ARRAYS)
     clean = loss_of(plain.read(x, LENGTHS))
     (g,) = torch.autograd.grad(clean, x, retain_graph=True)
-    r = torch.stack([NORM * each / each.pow(2).sum().sqrt() for each in g])
+    r = torch.stack([NORM * (4 / 128) ** 0.5 * each / each.pow(2).sum().sqrt() for each in g])
     expected = (clean + loss_of(plain.read(x + r, LENGTHS))) / 2
     expected.backward()
     assert loss.item() == pytest.approx(expected.item(), rel=1e-12)

@@ -338,11 +338,11 @@ def test_one_word_no_word_and_twenty_thousand_words_are_answered_alike_alone_and
 
 def test_the_runtime_refuses_a_document_without_its_first_sentence(bundle):
     predictor = Predictor(bundle)
-    arrays = predictor.pipeline(["alpha. beta"])
-    predictor._check(arrays)
-    for lengths in ([[0, 2]], [[2, -1]], [[2, 9]]):
-        with pytest.raises(ValueError, match="needs rows of 1 to 2 tokens"):
-            predictor._check(arrays | {"lengths": np.array(lengths)})
+    encoded = predictor.pipeline.encode(["alpha. beta"])
+    predictor._check(encoded)
+    for lengths in ([0, 2], [2, -1], []):
+        with pytest.raises(ValueError, match="every row needs at least one token, got lengths"):
+            predictor._check(replace(encoded, sentences=encoded.sentences._replace(values=np.array(lengths, int))))
 
 
 def test_only_an_encoder_that_reads_sentences_gets_them():
