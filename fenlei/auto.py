@@ -35,7 +35,7 @@ SAMPLE = 2000  # texts looked at
 LARGE, LARGE_TOKENS = 100_000, 2_500_000  # texts or tokens from which on there is another network
 LARGE_MODEL = "mingru"
 LARGE_SETTINGS = {"learning_rate": 3e-3, "dropout": 0.5, "embedding_dropout": 0.4, "token_dropout": 0.2}
-ADVERSARIAL_TOKENS = 10_000_000  # up to so many tokens every batch is learned twice: it takes minutes still
+ADVERSARIAL_TOKENS = 4_000_000  # up to so many tokens every batch is learned twice: it takes minutes still
 # At a fast pace: up to so many tokens the usual network, which learns from so many; past them this one.
 FAST_TOKENS, FAST_READ, FAST_LEAST = 500_000, 1_500_000, 3
 FAST = {
