@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import ctypes
 import importlib.metadata
+import importlib.util
 import json
 import os
 import shutil
@@ -145,8 +145,12 @@ def test_a_wheel_has_the_compiled_loops_where_there_is_a_compiler(compiler: str,
     assert len(found) == (compiler != "none")
     if found:
         zipfile.ZipFile(wheel).extract(found[0], tmp_path)
-        library = ctypes.CDLL(str(tmp_path / found[0]))
-        assert [name for name in compiled.SIGNATURES if not hasattr(library, name)] == []
+        spec = importlib.util.spec_from_file_location("fenlei.compiled._loops", tmp_path / found[0])
+        assert spec is not None
+        module = importlib.util.module_from_spec(spec)
+        assert compiled.checksum(compiled.FOLDER) == module.SOURCE & 0xFFFFFFFF
+        assert {"spell", "embed", "descend_16", "adam_rows"} <= {*dir(module)}
+        assert {f"fenlei/compiled/{path.name}" for path in compiled.FOLDER.glob("*.[ch]")} <= {*names}
 
 
 @pytest.fixture(scope="module")
