@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fenlei import memory
 from fenlei.checkpoint import Checkpoint
 from fenlei.layers.mask import mask_of
 from fenlei.models import Deep
@@ -16,6 +17,7 @@ from fenlei.optimizing import Optimizer
 from fenlei.pipeline import Encoded
 from fenlei.recipe import Recipe
 from fenlei.training import (
+    RELEASED_STEPS,
     TICK,
     Ints,
     Meter,
@@ -66,8 +68,10 @@ def pretrain(
 
     Only the token table and the encoder learn; the other streams would give a hidden token away.
     """
-    guess = Guess(model, recipe.usual("embedding_size"), min(MOST_TOKENS, tokens))
-    pretrainer = Pretrainer(guess, encoded, recipe, watch, checkpoint or Checkpoint())
+    checkpoint = checkpoint or Checkpoint()
+    with checkpoint.ranks.alike(recipe.seed):
+        guess = Guess(model, recipe.usual("embedding_size"), min(MOST_TOKENS, tokens))
+    pretrainer = Pretrainer(guess, encoded, recipe, watch, checkpoint)
     while len(pretrainer.losses) < recipe.pretrain_epochs:
         pretrainer.epoch()
     return pretrainer.losses
@@ -110,6 +114,8 @@ class Pretrainer:
                 self.checkpoint.save("reading", f"reading {number}, {self.done} batches", self.state())
             if stop:
                 raise KeyboardInterrupt
+            if self.done % RELEASED_STEPS == 0:
+                memory.release()
         self.losses.append(self.seen.loss if self.seen.documents else 0.0)
         self.seen, self.done, self.order = Meter(), 0, self.rng.bit_generator.state
         if self.ranks.agree(self.checkpoint.due(epoch_ends=True)):

@@ -131,6 +131,16 @@ class Ranks:
             if self.count > 1:
                 torch.manual_seed(seed + (self.count + 1) * STRIDE)
 
+    @contextlib.contextmanager
+    def alike(self, seed: int) -> Iterator[None]:
+        """The same random numbers on every process, for weights that all are to begin with; afterwards as before."""
+        if self.count == 1:
+            yield
+            return
+        with torch.random.fork_rng():
+            torch.manual_seed(seed)
+            yield
+
     def check_equal(self, what: str, digest: str) -> None:
         """ValueError where a process has other data than the leading one."""
         if self.tell(digest.encode()) != digest.encode():

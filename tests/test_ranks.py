@@ -13,7 +13,7 @@ import time
 import warnings
 from collections.abc import Callable
 from pathlib import Path
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import pytest
@@ -23,6 +23,7 @@ from torch import nn
 from fenlei import ranks
 from fenlei.bundle import Bundle
 from fenlei.cli import main
+from fenlei.optimizing import Optimizer
 from fenlei.ranks import ALONE, Ranks
 
 if TYPE_CHECKING:
@@ -116,6 +117,19 @@ def test_a_batch_is_dealt_out() -> None:
     rows = np.arange(7)
     shares = [Ranks(rank, 3).share(rows).tolist() for rank in range(3)]
     assert shares == [[0, 3, 6], [1, 4], [2, 5]]
+
+
+def test_weights_begin_alike_on_every_process() -> None:
+    found = []
+    for rank in range(2):
+        with Ranks(rank, 2).apart(5):
+            before = torch.get_rng_state()
+            with Ranks(rank, 2).alike(5):
+                found.append(torch.rand(4).tolist())
+            assert torch.equal(torch.get_rng_state(), before)
+            found.append(torch.rand(4).tolist())
+    assert found[0] == found[2]
+    assert found[1] != found[3]
 
 
 def test_without_torchrun_a_world_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -243,6 +257,32 @@ def test_two_processes_resume_everything(data: Path, tmp_path: Path, changes: li
     for process in start(2, training(data, tmp_path / "B", *changes, "--resume"), data):
         status, errors = process.finish()
         assert status == 0, errors
+    assert weights(tmp_path / "A") == weights(tmp_path / "B")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("steps", [1, 14])
+def test_two_processes_killed_while_they_read_go_on_to_the_same_weights(data: Path, tmp_path: Path, steps: int) -> None:
+    changes = ["--set", "branches=2", "--set", "pretrain_epochs=1"]
+
+    def killed() -> int:
+        left, real = iter(range(steps)), Optimizer.step
+
+        def step(*arguments: Any) -> Any:
+            return real(*arguments) if next(left, None) is not None else os.kill(os.getpid(), signal.SIGKILL)
+
+        Optimizer.step = step  # type: ignore[method-assign] - of a process of its own
+        return training(data, tmp_path / "B", *changes)()
+
+    for work in (
+        training(data, tmp_path / "A", *changes),
+        killed,
+        training(data, tmp_path / "B", *changes, "--resume"),
+    ):
+        for process in start(2, work, data):
+            assert process.finish()[0] == (-signal.SIGKILL if work is killed else 0)
+        if work is killed:
+            assert ", reading 1, " in (tmp_path / "B.checkpoint" / "checkpoint.json").read_text()
     assert weights(tmp_path / "A") == weights(tmp_path / "B")
 
 
