@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
 
-.PHONY: bench-accuracy demo test check slow bench bench-networks bench-tutorial bench-explain bench-check bench-decisions bench-serve bench-size bench-scaling bench-growth bench-speed bench-predict bench-minute bench-unlabelled pictures screenshots clean
+.PHONY: bench-accuracy demo test check slow bench bench-networks bench-tutorial bench-explain bench-check bench-decisions bench-serve bench-size bench-scaling bench-growth bench-speed bench-devices bench-predict bench-minute bench-unlabelled pictures screenshots clean
 
 .venv/demo.done: pyproject.toml constraints.txt
 	test -x $(BIN)/python || $(PYTHON) -m venv .venv
@@ -95,6 +95,10 @@ bench-size: .venv/dev.done
 # Titles a second in training: ours, the loop people write, fastText, and the machine's limit.
 bench-speed: .venv/bench.done
 	$(BIN)/python benchmarks/speed.py --data $(DATA)
+
+# Titles a second on the processor and, where there is one, on a GPU; whole trainings there too.
+bench-devices: .venv/dev.done
+	$(BIN)/python benchmarks/devices.py --data $(DATA)
 
 # From a raw file to a bundle in about a minute, beside fastText and liblinear; by the clock, so on an idle machine.
 bench-minute: .venv/bench.done

@@ -1,5 +1,7 @@
 """The minimal gated unit, four times: by its equations, in torch, compiled, and as ONNX."""
 
+import os
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -8,6 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from fenlei import compiled
+from fenlei.layers import gpu
 from fenlei.layers.cells import Equations, MinGRUCell
 from fenlei.layers.graph import Graph
 from fenlei.layers.mask import mask_of
@@ -101,6 +104,32 @@ def test_the_compiled_loop_in_bfloat16_is_as_close_as_bfloat16_is():
     output.float().sum().backward()
     expected.sum().backward()
     torch.testing.assert_close(mine.grad.float(), theirs.grad, rtol=3e-2, atol=1e-2)
+
+
+GPU = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+needs_kernels = pytest.mark.skipif(
+    not gpu.LOADED or (GPU.type == "cpu" and os.environ.get("TRITON_INTERPRET") != "1"),
+    reason="needs Triton, and a GPU or TRITON_INTERPRET=1",
+)
+
+
+@needs_kernels
+@pytest.mark.parametrize("ways", [1, 2])
+@pytest.mark.parametrize("size", [1, 19, 64, 130])
+@pytest.mark.parametrize("dtype", gpu.KINDS, ids=str)
+def test_the_kernels_of_a_gpu_equal_their_twin(ways, size, dtype):
+    rows = torch.tensor([7, 1, 4, 8, 2])
+    values = (3 * torch.randn(len(rows), 9, ways, 2, size, generator=torch.Generator().manual_seed(size))).to(dtype)
+    twin = values.double().requires_grad_()
+    expected = scan_in_torch(twin, rows)
+    given = torch.randn(expected.shape, generator=torch.Generator().manual_seed(1)).to(dtype)
+    expected.backward(given.double())
+    u, lengths = values.to(GPU), rows.to(GPU)
+    h = gpu.forward(u, lengths)
+    du = gpu.backward(u, h, given.to(GPU), lengths)
+    close = {"rtol": 1e-5, "atol": 1e-5} if dtype == torch.float32 else {"rtol": 2e-2, "atol": 4e-2}
+    torch.testing.assert_close(h.double().cpu(), expected, **close)
+    torch.testing.assert_close(du.double().cpu(), twin.grad, **close)
 
 
 @needs_loops

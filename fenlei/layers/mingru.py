@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-from fenlei.layers import kernels
+from fenlei.layers import gpu, kernels
 from fenlei.layers.graph import Graph
 from fenlei.layers.mask import mask_nodes, mask_of
 
@@ -84,10 +84,11 @@ class MinimalGRU(nn.Module):
 
 def scan(u: Tensor, lengths: Tensor) -> Tensor:
     """The loop over time: ``u (B, T, ways, 2, H)``, what ``z`` and ``g`` are made of, to ``h (B, T, ways, H)``."""
-    if kernels.has(u):
-        h: Tensor = _Compiled.apply(u.contiguous(), lengths.contiguous())  # type: ignore[no-untyped-call]
-        return h
-    return scan_in_torch(u, lengths)
+    loops = next((each for each in (Compiled, gpu) if each.has(u)), None)
+    if loops is None:
+        return scan_in_torch(u, lengths)
+    h: Tensor = _Fused.apply(u.contiguous(), lengths.contiguous(), loops)  # type: ignore[no-untyped-call]
+    return h
 
 
 def scan_in_torch(u: Tensor, lengths: Tensor) -> Tensor:
@@ -110,25 +111,40 @@ def candidate(a: Tensor) -> Tensor:
     return torch.where(a >= 0, a + 0.5, torch.sigmoid(a))
 
 
-class _Compiled(torch.autograd.Function):
-    """The compiled loop, one pass forward and one backward; in between only ``u`` and ``h`` are kept."""
+class Compiled:
+    """The loop on the processor, as ``fenlei.layers.gpu`` has it on a GPU."""
+
+    has = staticmethod(kernels.has)
 
     @staticmethod
-    def forward(ctx: Any, u: Tensor, lengths: Tensor) -> Tensor:
-        h = torch.empty_like(u[:, :, :, 0], memory_format=torch.contiguous_format)
+    def forward(u: Tensor, lengths: Tensor) -> Tensor:
+        """``u (B, T, ways, 2, H)``, no gaps, ``lengths (B,)``, to ``h (B, T, ways, H)``; the state is in float32."""
         batch, steps, ways, _, size = u.shape
-        kernels.call_for(
-            u.dtype, "mingru_forward", u, lengths, batch, steps, ways, size, torch.empty(size, device=u.device), h
-        )
+        h, state = u.new_empty(batch, steps, ways, size), torch.empty(size, device=u.device)
+        kernels.call_for(u.dtype, "mingru_forward", u, lengths, batch, steps, ways, size, state, h)
+        return h
+
+    @staticmethod
+    def backward(u: Tensor, h: Tensor, dh: Tensor, lengths: Tensor) -> Tensor:
+        """From the gradient of ``h`` that of ``u``."""
+        batch, steps, ways, _, size = u.shape
+        du, carry = torch.empty_like(u), torch.empty(size, device=u.device)
+        kernels.call_for(u.dtype, "mingru_backward", u, h, dh, lengths, batch, steps, ways, size, carry, du)
+        return du
+
+
+class _Fused(torch.autograd.Function):
+    """Gates and loop in one pass forward and one backward; in between only ``u`` and ``h`` are kept."""
+
+    @staticmethod
+    def forward(ctx: Any, u: Tensor, lengths: Tensor, loops: Any) -> Tensor:
+        h: Tensor = loops.forward(u, lengths)
         ctx.save_for_backward(u, h, lengths)
+        ctx.loops = loops
         return h
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None, None]:
         u, h, lengths = ctx.saved_tensors
-        du = torch.empty_like(u)
-        batch, steps, ways, _, size = u.shape
-        dh, carry = gradients[0].to(u.dtype).contiguous(), torch.empty(size, device=u.device)
-        kernels.call_for(u.dtype, "mingru_backward", u, h, dh, lengths, batch, steps, ways, size, carry, du)
-        return du, None
+        return ctx.loops.backward(u, h, gradients[0].to(u.dtype).contiguous(), lengths), None, None

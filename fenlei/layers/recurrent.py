@@ -50,9 +50,9 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """``x (B, T, D)``, ``lengths (B,)`` at least 1, to ``(B, T, W)``."""
-        outputs = [self.ways[0](x)[0]]
+        outputs = [_outputs(self.ways[0], x)]
         if len(self.ways) == 2:
-            outputs.append(reverse(self.ways[1](reverse(x, lengths))[0], lengths))
+            outputs.append(reverse(_outputs(self.ways[1], reverse(x, lengths)), lengths))
         joined = torch.cat(outputs, dim=-1)
         inside = mask_of(lengths, x.shape[1])
         if inside.all():
@@ -114,6 +114,14 @@ class Recurrent(nn.Module):
         w, w_scale, w_zero, r, r_scale, r_zero = found
         inputs = (x, w, r, bias, rows, "", "", "", w_scale, w_zero, r_scale, r_zero)
         return graph.add("DynamicQuantizeLSTM", *inputs, domain="com.microsoft", **attributes)
+
+
+def _outputs(way: nn.Module, x: Tensor) -> Tensor:
+    """What one way says at every step. On a GPU always in float32: autocast would have cuDNN compute in float16."""
+    if x.device.type != "cuda":
+        return way(x)[0]
+    with torch.autocast("cuda", enabled=False):
+        return way(x.float())[0]
 
 
 def _ordered(graph: Graph, value: str, order: tuple[int, ...], columns: Sequence[int]) -> str:
