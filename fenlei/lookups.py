@@ -1,10 +1,11 @@
-"""What the runtime looks up in large tables itself, compiled, in place of a graph: sums of rows."""
+"""What the runtime finds itself, compiled, in place of a graph: sums of rows of large tables, what is read of them."""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -12,10 +13,11 @@ import numpy.typing as npt
 
 from fenlei import compiled
 from fenlei.pipeline import WIDE, Array, Encoded
+from fenlei.reader import Read, read
 
 Ints = npt.NDArray[np.int64]
 
-EMBEDDED, WEIGHED = "embedded", "weighed"  # the values of a graph that can be given to it in place of its ids
+EMBEDDED, WEIGHED, READ = "embedded", "weighed", "read"  # values that can be given to a graph in place of its ids
 
 
 @dataclass(frozen=True)
@@ -64,8 +66,11 @@ class Weighed:
         return sums
 
 
+Value = Embedded | Weighed | Read
+
+
 class Lookups:
-    """The values of a graph that are sums of rows of tables, by their names.
+    """The values of a graph that are made of rows of tables, by their names.
 
     ``facts`` are what the graph says of itself, where ``fenlei.layers.graph.Graph.offer`` has noted which tables each
     value comes from; ``weights`` are those that the graph takes; ``sizes`` are the rows that each stream, and the wide
@@ -74,7 +79,7 @@ class Lookups:
     """
 
     def __init__(self, facts: Mapping[str, str], weights: Mapping[str, Array], sizes: Mapping[str, int]) -> None:
-        noted = {name: fact for name, fact in facts.items() if name.partition(".")[0] in (EMBEDDED, WEIGHED)}
+        noted = {name: fact for name, fact in facts.items() if name.partition(".")[0] in (EMBEDDED, WEIGHED, READ)}
         found = {name: _value(name, fact, weights, sizes) for name, fact in noted.items() if compiled.LOADED}
         self.values = {name: value for name, value in found.items() if value is not None}
 
@@ -83,23 +88,33 @@ class Lookups:
         """The axes of each value."""
         return {name: value.shape for name, value in self.values.items()}
 
+    def keep(self, names: Collection[str]) -> None:
+        """Find these alone: others go into them."""
+        self.values = {name: value for name, value in self.values.items() if name in names}
+
     def find(self, encoded: Encoded, rows: Ints, steps: int) -> dict[str, Array]:
         """The values of some documents, all of them padded to ``steps``, as the graph would have found them."""
         return {name: value.find(encoded, rows, steps) for name, value in self.values.items()}
 
 
-def _value(name: str, fact: str, weights: Mapping[str, Array], sizes: Mapping[str, int]) -> Embedded | Weighed | None:
-    """A value as it was noted; None where the graph has a table of its own. ValueError for one that cannot be."""
+def _value(name: str, fact: str, weights: Mapping[str, Array], sizes: Mapping[str, int]) -> Value | None:
+    """A value as it was noted; None where the graph has weights of its own. ValueError for one that cannot be."""
     try:
         noted = json.loads(fact)
-        names, rows_first = dict(noted["tables"]), bool(noted.get("rows_first"))
-        if not all(each in weights for each in names.values()):
+        names = dict(noted["tables"])
+        ways, attention = noted.get("ways", []), noted.get("attention", [])
+        if not all(each in weights for each in chain(names.values(), *ways, attention)):
             return None
         tables = {stream: _table(weights[each], sizes[stream]) for stream, each in names.items()}
         if len({table.shape[1] for table in tables.values()}) != 1 or len(tables) > compiled.MOST:
             raise ValueError("as many columns")
-        return Embedded(tables, rows_first) if name.startswith(EMBEDDED) else Weighed(tables[WIDE[0]])
-    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        if name.startswith(WEIGHED):
+            return Weighed(tables[WIDE[0]])
+        if name.startswith(EMBEDDED):
+            return Embedded(tables, bool(noted.get("rows_first")))
+        gates = [(weights[weight], weights[bias]) for weight, bias in ways]
+        return read(tables, gates, [weights[each] for each in attention], noted["poolings"])
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"model.onnx says of {name[:80]!r} what cannot be: {fact[:200]}") from error
 
 

@@ -68,6 +68,7 @@ class Predictor:
         self._lookups = Lookups(found, weights, rows)
         self._session = _session(only(self._graph, ANSWER, self._lookups.shapes), threads)
         self._inputs = [each.name for each in self._session.get_inputs()]
+        self._lookups.keep(self._inputs)
         self._asked = {*self._inputs} - {"lengths", *self._lookups.values, *self._tables}  # of the padded arrays
         self._steps = 1 if ONE_BY_ONE in found else GROUP
         self._fewest = 1 if ALONE in found else FEWEST_ROWS

@@ -7,6 +7,7 @@
 #include "layers.c"
 #include "lookups.c"
 #include "machines.c"
+#include "reader.c"
 #include "text.c"
 
 /* What an argument may be. */
@@ -140,6 +141,24 @@ static PyObject *embed_of(PyObject *Py_UNUSED(module), PyObject *const *argument
     Py_RETURN_NONE;
 }
 
+/* Sixteen arguments, then for each stream its ids, its table and whether that is of halves. */
+static PyObject *read_documents_of(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
+{
+    Argument taken[16 + 3 * MOST];
+    Stream streams[MOST];
+    const Py_ssize_t many = take_many(arguments, count, taken, 16, 3);
+    if (many < 0)
+        return NULL;
+    for (Py_ssize_t k = 0, n = 16; k < many; k++, n += 3)
+        streams[k] = (Stream){P(n), {P(n + 1), N(n + 2)}};
+    Py_BEGIN_ALLOW_THREADS;
+    const Reader reader = {N(3), N(4), N(5), P(6), P(7), P(8), P(9), P(10), P(11), N(12)};
+    read_documents(&reader, streams, many, P(0), N(1), P(2), N(13), P(14), P(15));
+    Py_END_ALLOW_THREADS;
+    release(taken, count);
+    Py_RETURN_NONE;
+}
+
 #define DESCEND(W)                                                                                                     \
     LOOP(descend_##W, 15,                                                                                              \
          descend_##W(P(0), P(1), P(2), P(3), N(4), P(5), P(6), P(7), P(8), P(9), P(10), P(11), P(12), P(13), P(14)))
@@ -157,7 +176,7 @@ static PyMethodDef loops[] = {
     ENTRY(spread_f32),          ENTRY(spread_bf16),        ENTRY(spell),              ENTRY(surround),
     ENTRY(hash_tokens),         ENTRY(hash_runs),          ENTRY(find_rows),          ENTRY(weigh),
     ENTRY(descend_1),           ENTRY(descend_4),          ENTRY(descend_8),          ENTRY(descend_16),
-    ENTRY(distinct_ngrams),     ENTRY(embed),              ENTRY(add_up),
+    ENTRY(distinct_ngrams),     ENTRY(embed),              ENTRY(add_up),             ENTRY(read_documents),
     {NULL, NULL, 0, NULL},
 };
 

@@ -145,13 +145,18 @@ class Graph:
         """What whoever answers with the graph must know of it; it stands in the model beside the nodes."""
         self._facts[key] = value
 
+    def named(self, tensor: torch.Tensor) -> str:
+        """The name under which the weights hold a tensor; empty where they have none, or have it packed."""
+        name = self._names.get(_place(tensor), "")
+        return "" if name in self._packed else name
+
     def offer(self, value: str, kind: str, tables: Mapping[str, torch.Tensor], **notes: Any) -> str:
-        """The same value, which whoever answers may give in its place: it is a sum of rows of ``tables`` by stream.
+        """The same value, which whoever answers may give in its place: it is made of rows of ``tables`` by stream.
 
         It is noted, with ``notes``, under the name ``kind.NUMBER``, from 0 on, unless a table is packed.
         """
-        names = {stream: self._names.get(_place(table), "") for stream, table in tables.items()}
-        if any(not name or name in self._packed for name in names.values()):
+        names = {stream: self.named(table) for stream, table in tables.items()}
+        if not all(names.values()):
             return value
         name = f"{kind}.{sum(fact.partition('.')[0] == kind for fact in self._facts)}"
         self.describe(name, json.dumps({"tables": names} | notes))

@@ -196,7 +196,7 @@ class Pooling(nn.Module):
         self.parts: Sequence[Pool] = nn.ModuleList(  # type: ignore[assignment]
             POOLINGS[name](width, ways) for name in names
         )
-        self.width = width * len(names)
+        self.names, self.width = names, width * len(names)
 
     def forward(self, h: Tensor, mask: Tensor) -> Tensor:
         """``h (B, T, W)``, ``mask (B, T)`` to ``(B, self.width)``."""

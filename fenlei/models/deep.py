@@ -11,7 +11,7 @@ from fenlei.layers.dropout import Dropout
 from fenlei.layers.embedding import Embedding
 from fenlei.layers.graph import Graph
 from fenlei.layers.mask import mask_nodes, mask_of
-from fenlei.lookups import EMBEDDED
+from fenlei.lookups import EMBEDDED, READ
 from fenlei.models.encoder import Encoder
 
 
@@ -64,8 +64,11 @@ class Deep(nn.Module):
         vectors = [table.nodes(graph, inputs[name]) for name, table in self.embeddings.items()]
         x = graph.add("Sum", *vectors) if len(vectors) > 1 else vectors[0]
         tables = {name: found for name, table in self.embeddings.items() if (found := table.whole) is not None}
-        if len(tables) == len(self.embeddings) and not self.encoder.reads_sentences:
+        summed = len(tables) == len(self.embeddings) and not self.encoder.reads_sentences
+        if summed:
             x = graph.offer(x, EMBEDDED, tables, rows_first=steps != 0)
         mask = mask_nodes(graph, lengths, x, -1 if steps else 0)
         document = self.encoder.nodes(graph, x, mask, lengths)
+        if summed and (described := self.encoder.described(graph)):
+            document = graph.offer(document, READ, tables, **described)
         return graph.linear(document, graph.weight(self.dense.weight), graph.weight(self.dense.bias))

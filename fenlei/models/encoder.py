@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from typing import ClassVar
+from collections.abc import Mapping
+from typing import Any, ClassVar
 
 from torch import Tensor, nn
 
@@ -40,6 +41,10 @@ class Encoder(nn.Module, ABC):
         Where ``steps`` is 0, ``x (T, B, D)`` and ``mask (T, B)``: what a loop over steps reads lies side by side, and a
         sum over all of them does not depend on how many of padding follow.
         """
+
+    def described(self, graph: Graph) -> Mapping[str, Any]:  # noqa: ARG002 - most say nothing
+        """What ``fenlei.reader`` must know to do without the nodes: names of weights; empty where it cannot."""
+        return {}
 
     def states(self, x: Tensor, mask: Tensor) -> Tensor:
         """``x (B, T, D)`` to a vector a step, ``(B, T, state_width)``."""

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import ClassVar
+from collections.abc import Mapping, Sequence
+from itertools import chain
+from typing import Any, ClassVar
 
+from fenlei.layers.graph import Graph
 from fenlei.layers.mingru import MinimalGRU
+from fenlei.layers.pooling import Attention
 from fenlei.models.reader import Reader
 
 
@@ -25,3 +28,16 @@ class MinGRU(Reader):
         pooling: str | Sequence[str] = ("max", "mean", "attention"),
     ) -> None:
         super().__init__(MinimalGRU(input_size, hidden_size, bidirectional=True), pooling)
+
+    def described(self, graph: Graph) -> Mapping[str, Any]:
+        """Names of the gates' weights, way by way, and of the attention's; the poolings in their order."""
+        ways = [[graph.named(way.get_parameter(name)) for name in ("weight", "bias")] for way in self.recurrent.ways]
+        attention = [
+            graph.named(weight)
+            for part in self.pooling.parts
+            if isinstance(part, Attention)
+            for weight in (part.project.weight, part.project.bias, part.context.weight)
+        ]
+        if not all([*chain(*ways), *attention]):
+            return {}
+        return {"ways": ways, "attention": attention, "poolings": self.pooling.names}

@@ -1,0 +1,162 @@
+/* The loop of fenlei.reading: documents through the gated unit of fenlei.layers.mingru and its poolings, one at a time. */
+
+#include "common.h"
+
+#define ROWS 4     /* of a product that are computed together: their sums stay in registers */
+#define COLUMNS 32 /* a product's columns are a multiple of these */
+#define MOST_FETCHED 64 /* tokens of the next document whose rows are on their way meanwhile */
+
+/* x (rows, depth) times weight (depth, columns), plus bias (columns): y (rows, columns); rows are a multiple of ROWS.
+ *
+ * Every number is summed from the first of depth to the last, whatever stands beside it. */
+INLINE void multiply(const float *restrict x, const float *restrict weight, const float *restrict bias, int64_t rows,
+                     int64_t depth, int64_t columns, float *restrict y)
+{
+    for (int64_t c = 0; c < columns; c += COLUMNS)
+        for (int64_t n = 0; n < rows; n += ROWS) {
+            float sums[ROWS][COLUMNS];
+            for (int r = 0; r < ROWS; r++)
+                for (int k = 0; k < COLUMNS; k++)
+                    sums[r][k] = bias[c + k];
+            for (int64_t d = 0; d < depth; d++)
+                for (int r = 0; r < ROWS; r++)
+                    for (int k = 0; k < COLUMNS; k++)
+                        sums[r][k] += x[(n + r) * depth + d] * weight[d * columns + c + k];
+            for (int r = 0; r < ROWS; r++)
+                for (int k = 0; k < COLUMNS; k++)
+                    y[(n + r) * columns + c + k] = sums[r][k];
+        }
+}
+
+enum { MEAN, MAX, ATTENTION, LAST }; /* poolings, in the order of fenlei.reading.POOLINGS */
+
+/* The weights of a reader: H numbers a state, ways of them, W = ways * H; vectors of D numbers.
+ *
+ * gates (D, ways * 2 * H) make the preimages of z and g of every way; project (W, W) and context (W) are the
+ * attention's. Matrices are laid out as multiply takes them. */
+typedef struct {
+    int64_t D, H, ways;
+    const float *gates, *gate_bias, *project, *project_bias, *context;
+    const int64_t *pools; /* kinds of pooling */
+    int64_t many;         /* of them */
+} Reader;
+
+/* Of one document at a time: x (steps, D), u (steps, 2 * W), h (steps, W), the scores of its steps, one state (H). */
+typedef struct {
+    float *x, *u, *h, *scores, *state;
+} Scratch;
+
+/* The parts of space, which has rows * (D + 3 * W + 1) + H numbers. */
+INLINE Scratch divide(float *space, int64_t rows, int64_t D, int64_t W)
+{
+    float *u = space + rows * D, *h = u + rows * 2 * W, *scores = h + rows * W;
+    return (Scratch){space, u, h, scores, scores + rows};
+}
+
+INLINE void pool_mean(const float *h, int64_t length, int64_t W, float *restrict found)
+{
+    for (int64_t d = 0; d < W; d++)
+        found[d] = 0;
+    for (int64_t t = 0; t < length; t++)
+        for (int64_t d = 0; d < W; d++)
+            found[d] += h[t * W + d];
+    for (int64_t d = 0; d < W; d++)
+        found[d] /= (float)length;
+}
+
+INLINE void pool_max(const float *h, int64_t length, int64_t W, float *restrict found)
+{
+    for (int64_t d = 0; d < W; d++)
+        found[d] = h[d];
+    for (int64_t t = 1; t < length; t++)
+        for (int64_t d = 0; d < W; d++)
+            found[d] = h[t * W + d] > found[d] ? h[t * W + d] : found[d];
+}
+
+/* u is overwritten: what the attention projects stands there. */
+INLINE void pool_attention(const Reader *reader, const Scratch *scratch, int64_t length, int64_t rows, int64_t W,
+                           float *restrict found)
+{
+    float largest = -INFINITY, total = 0;
+    multiply(scratch->h, reader->project, reader->project_bias, rows, W, W, scratch->u);
+    for (int64_t t = 0; t < length; t++) {
+        float lanes[COLUMNS] = {0}; /* so many sums side by side, added up at the end */
+        for (int64_t d = 0; d < W; d += COLUMNS)
+            for (int k = 0; k < COLUMNS; k++) /* tanh(a) = 2 sigmoid(2 a) - 1 */
+                lanes[k] += reader->context[d + k] * (2 * sigmoid(2 * scratch->u[t * W + d + k]) - 1);
+        float score = 0;
+        for (int k = 0; k < COLUMNS; k++)
+            score += lanes[k];
+        scratch->scores[t] = score;
+        largest = score > largest ? score : largest;
+    }
+    for (int64_t d = 0; d < W; d++)
+        found[d] = 0;
+    for (int64_t t = 0; t < length; t++) {
+        const float weight = exponential(scratch->scores[t] - largest);
+        total += weight;
+        for (int64_t d = 0; d < W; d++)
+            found[d] += weight * scratch->h[t * W + d];
+    }
+    for (int64_t d = 0; d < W; d++)
+        found[d] /= total;
+}
+
+/* Way 0 ends at the last step, way 1 at the first. */
+INLINE void pool_last(const float *h, int64_t length, int64_t H, int64_t W, float *restrict found)
+{
+    for (int64_t d = 0; d < W; d++)
+        found[d] = d < H ? h[(length - 1) * W + d] : h[d];
+}
+
+INLINE void fetch_document(const Stream *streams, int64_t many, int64_t start, int64_t end, int64_t width)
+{
+    end = end < start + MOST_FETCHED ? end : start + MOST_FETCHED;
+    for (int64_t t = start; t < end; t++)
+        for (int64_t s = 0; s < many; s++)
+            fetch(streams[s].table, streams[s].ids[t], width);
+}
+
+/* The vectors of some documents (count), whose ids begin at offsets: found (count, kinds of pooling * W).
+ *
+ * most is the length of the longest, rounded up to ROWS, for which there is space. */
+static EACH_PROCESSOR void read_documents(const Reader *reader, const Stream *streams, int64_t many,
+                                          const int64_t *documents, int64_t count, const int64_t *offsets,
+                                          int64_t most, float *space, float *restrict found)
+{
+    const int64_t D = reader->D, H = reader->H, ways = reader->ways, W = ways * H;
+    const Scratch scratch = divide(space, most, D, W);
+    for (int64_t b = 0; b < count; b++) {
+        const int64_t start = offsets[documents[b]], length = offsets[documents[b] + 1] - start;
+        const int64_t rows = (length + ROWS - 1) / ROWS * ROWS;
+        for (int64_t k = 0; k < rows * D; k++)
+            scratch.x[k] = 0;
+        for (int64_t t = 0; t < length; t++)
+            for (int64_t s = 0; s < many; s++) {
+                if (t >= MOST_FETCHED - AHEAD && t + AHEAD < length)
+                    fetch(streams[s].table, streams[s].ids[start + t + AHEAD], D);
+                add_row(streams[s].table, streams[s].ids[start + t], D, 1, scratch.x + t * D);
+            }
+        if (b + 1 < count) /* its rows come from memory while this one is computed */
+            fetch_document(streams, many, offsets[documents[b + 1]], offsets[documents[b + 1] + 1], D);
+        multiply(scratch.x, reader->gates, reader->gate_bias, rows, D, 2 * W, scratch.u);
+        const Array u = {scratch.u, 0}, h = {scratch.h, 0};
+        forward(u, &length, 1, length, ways, H, scratch.state, h);
+        for (int64_t k = length * W; k < rows * W; k++)
+            scratch.h[k] = 0;
+        for (int64_t p = 0; p < reader->many; p++, found += W)
+            switch (reader->pools[p]) {
+            case MEAN:
+                pool_mean(scratch.h, length, W, found);
+                break;
+            case MAX:
+                pool_max(scratch.h, length, W, found);
+                break;
+            case ATTENTION:
+                pool_attention(reader, &scratch, length, rows, W, found);
+                break;
+            default:
+                pool_last(scratch.h, length, H, W, found);
+            }
+    }
+}
