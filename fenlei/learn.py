@@ -39,6 +39,7 @@ from fenlei.recipe import Recipe
 from fenlei.runtime import Predictor
 from fenlei.scoring import Rival, hold, judge
 from fenlei.training import Examples, Note, Watch
+from fenlei.windows import Windows
 
 GOLDEN = 8  # dev documents that the bundle carries with their probabilities
 
@@ -165,8 +166,11 @@ def prepare(
             raise ValueError(f"{many}; name a network, such as model=bilstm")
         watch(Note(many))
     data = encode(train, dev, labels, prepared, recipe)
+    if recipe.model and (longer := Windows(data.train.encoded, recipe).longer):
+        of_each = "of each the network learns from a run of so many, another in each epoch, and answers by all of it"
+        watch(Note(f"{longer:,} texts are longer than {recipe.window:,} tokens: {of_each}"))
     if data.train.encoded.shortened:
-        watch(Note(f"{data.train.encoded.shortened:,} texts are longer than {recipe.max_length} tokens and were cut"))
+        watch(Note(f"{data.train.encoded.shortened:,} texts are longer than {recipe.max_length:,} tokens and were cut"))
     return dev or train, data, pipeline, recipe
 
 

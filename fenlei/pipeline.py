@@ -118,18 +118,33 @@ class Encoded:
         """Positions that each document takes in a batch in which it is the largest, padding included, ``(B,)``."""
         return self.lengths if self.sentences is None else self.sentences.lengths * int(self.sentences.values.max())
 
-    def batch(self, rows: npt.NDArray[np.int64], multiple: int = 1, steps: int = 0) -> Arrays:
+    def batch(
+        self,
+        rows: npt.NDArray[np.int64],
+        multiple: int = 1,
+        steps: int = 0,
+        runs: tuple[npt.NDArray[np.int64], int] | None = None,
+    ) -> Arrays:
         """The named documents as padded arrays, and their ``lengths``: what the network and the ONNX graph take.
 
         Ids are ``(B, T)``, lengths ``(B,)``; cut into sentences ``(B, S, T)`` and ``(B, S)``, with length 0 for a
         sentence that is not there. ``T``, ``S`` and ``N`` are multiples of ``multiple``, ``T`` of ``steps`` if given.
+
+        With ``runs`` of each document only what begins at a token, or sentence, ``(B,)``, and at most so many of them.
         """
-        if len(rows) == 1 and self.sentences is None:
+        if len(rows) == 1 and self.sentences is None and runs is None:
             return self._alone(int(rows[0]), multiple, steps or multiple)
         starts, lengths = self.columns["ids"].offsets[rows], self.columns["ids"].lengths_of(rows)
         if self.sentences is not None:
             lengths = self.sentences.pad(rows, multiple)
             starts = starts[:, None] + np.cumsum(lengths, axis=1) - lengths
+            if runs is not None:
+                columns = np.minimum(runs[0][:, None] + np.arange(runs[1]), lengths.shape[1] - 1)
+                past = runs[0][:, None] + np.arange(runs[1]) >= lengths.shape[1]
+                starts = np.take_along_axis(starts, columns, 1)
+                lengths = np.where(past, 0, np.take_along_axis(lengths, columns, 1))
+        elif runs is not None:
+            starts, lengths = starts + runs[0], np.minimum(lengths - runs[0], runs[1])
         places = spread(starts, lengths, steps or multiple)  # the same for every stream
         arrays = {
             name: column.pad(rows, multiple) if name in WIDE else column.fill(*places)
@@ -178,7 +193,7 @@ class Pipeline:
     vocab: Vocab
     streams: Mapping[str, NgramTable]
     wide: Wide | None = None
-    max_length: int = 1024
+    max_length: int = 16_384
     sentence_length: int = 0
 
     def __call__(self, texts: Sequence[str]) -> Arrays:

@@ -31,6 +31,7 @@ from fenlei.training import (
     tensors,
 )
 from fenlei.vocab import RESERVED, UNK
+from fenlei.windows import Windows
 
 HIDDEN = 0.2  # share of the tokens that is hidden
 MOST_TOKENS = 8_000  # only the commonest are hidden and guessed: the product with the output layer stays affordable
@@ -86,10 +87,12 @@ class Pretrainer:
     def __init__(
         self, guess: Guess, encoded: Encoded, recipe: Recipe, watch: Watch | None, checkpoint: Checkpoint
     ) -> None:
-        self.guess, self.encoded, self.recipe, self.watch = guess, encoded, recipe, watch
+        self.guess, self.recipe, self.watch = guess, recipe, watch
+        # flat, for an encoder that reads sentences too: a vector a step needs none of its upper level
+        self.windows = Windows(Encoded({"ids": encoded.columns["ids"]}), recipe)
         self.checkpoint, self.ranks, self.device = checkpoint, checkpoint.ranks, device_of(guess)
         self.rng = np.random.default_rng(recipe.seed)
-        an_epoch = len(make_batches(encoded.lengths, recipe, np.random.default_rng(recipe.seed)))
+        an_epoch = len(make_batches(self.windows.sizes, recipe, np.random.default_rng(recipe.seed)))
         self.optimizer = Optimizer(guess, recipe, max(1, recipe.pretrain_epochs * an_epoch), self.ranks)
         self.losses: list[float] = []
         self.seen, self.done, self.order = Meter(), 0, self.rng.bit_generator.state
@@ -102,14 +105,14 @@ class Pretrainer:
         last = time.perf_counter()
         self.order = self.rng.bit_generator.state
         number, epochs = len(self.losses) + 1, self.recipe.pretrain_epochs
-        batches = make_batches(self.encoded.lengths, self.recipe, self.rng)
+        batches = make_batches(self.windows.sizes, self.recipe, self.rng)
         for rows in batches[self.done :]:
             stop, due = self.step(rows)
             self.done += 1
             if self.watch is not None and self.seen.documents and time.perf_counter() - last > TICK:
                 last = time.perf_counter()
                 read = sum(map(len, batches[: self.done]))
-                self.watch(Step(number, epochs, read, len(self.encoded), self.seen.loss, 0.0, "reading"))
+                self.watch(Step(number, epochs, read, len(self.windows.encoded), self.seen.loss, 0.0, "reading"))
             if due:
                 self.checkpoint.save("reading", f"reading {number}, {self.done} batches", self.state())
             if stop:
@@ -125,9 +128,7 @@ class Pretrainer:
         """Guess in one batch; whether a process was told to stop, and whether a checkpoint is due."""
         mine, loss = self.ranks.share(rows), None
         if len(mine):
-            # flat, for an encoder that reads sentences too: a vector a step needs none of its upper level
-            arrays = {"ids": self.encoded.columns["ids"].pad(mine), "lengths": self.encoded.lengths[mine]}
-            loss = self._loss(**tensors(arrays, self.device))
+            loss = self._loss(**tensors(self.windows.batch(mine), self.device))
         if loss is None and self.ranks.count == 1:
             return False, self.checkpoint.due()
         if loss is not None:

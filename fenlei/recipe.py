@@ -10,7 +10,7 @@ from typing import Any
 COUNTS = (
     *("batch_size", "batch_tokens", "branches", "embedding_size", "epochs", "max_length", "max_size", "min_count"),
     *("linear_documents", "ngram_max_size", "ngram_min_count", "patience", "sentence_length", "steps"),
-    *("stream_max_size", "stream_min_count", "threads"),
+    *("stream_max_size", "stream_min_count", "threads", "window"),
 )
 # What settings that are left open come to, unless the data asks for something else.
 USUAL = {
@@ -31,6 +31,7 @@ OPEN = (
     "ngram_min_count",
     "patience",
     "steps",
+    "window",
 )  # may be None: decided from the data, or no limit
 FROM_ZERO = ("pretrain_epochs", "report_steps", "seed")
 CHOICES = {
@@ -78,7 +79,8 @@ class Recipe:
     streams: tuple[str, ...] | None = None
     stream_min_count: int = 3
     stream_max_size: int = 100_000
-    max_length: int = 1024
+    max_length: int = 16_384
+    window: int | None = None
     sentence_length: int = 64
     ngram_min_count: int | None = None
     ngram_max_size: int = 1_000_000

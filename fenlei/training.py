@@ -25,6 +25,7 @@ from fenlei.pipeline import Arrays, Encoded
 from fenlei.ranks import ALONE, Ranks
 from fenlei.recipe import Recipe
 from fenlei.vocab import PAD, UNK
+from fenlei.windows import Windows
 
 Ints = npt.NDArray[np.int64]
 
@@ -193,10 +194,11 @@ class Trainer:
     ) -> None:
         self.model, self.recipe, self.watch = model, recipe, watch
         self.train = train._replace(encoded=train.encoded.only(model.embeddings))
+        self.windows = Windows(self.train.encoded, recipe)
         self.checkpoint = checkpoint = checkpoint or Checkpoint()
         self.ranks, self.device = checkpoint.ranks, device_of(model)
         self.rng = np.random.default_rng(recipe.seed)
-        an_epoch = len(make_batches(train.encoded.sizes, recipe, np.random.default_rng(recipe.seed)))
+        an_epoch = len(make_batches(self.windows.sizes, recipe, np.random.default_rng(recipe.seed)))
         self.most_epochs = recipe.epochs or (math.inf if recipe.steps else 1)
         self.steps = int(min(recipe.steps or math.inf, self.most_epochs * an_epoch))
         self.epochs = math.ceil(self.steps / an_epoch)  # about: other orders can make other numbers of batches
@@ -218,7 +220,7 @@ class Trainer:
         self.model.train()
         began = last = time.perf_counter()
         self.order = self.rng.bit_generator.state  # of the shuffle: with ``done`` it says which batches are left
-        for rows in make_batches(self.train.encoded.sizes, self.recipe, self.rng)[self.done :]:
+        for rows in make_batches(self.windows.sizes, self.recipe, self.rng)[self.done :]:
             loss, right, stop, due = self.step(rows)
             self.seen.add(loss, right, len(rows))
             self.done += 1
@@ -294,7 +296,7 @@ class Trainer:
 
         Where training is adversarial the loss is of both passes, and some gradients are at the weights already.
         """
-        arrays = tensors(self.train.encoded.batch(rows), self.device)
+        arrays = tensors(self.windows.batch(rows), self.device)
         targets = torch.from_numpy(self.train.targets[rows]).to(self.device)
         drop_tokens(arrays, self.recipe.usual("token_dropout"))
 

@@ -112,7 +112,7 @@ def test_nothing_is_left_open_and_a_decided_recipe_stays(name: str, texts: list[
 def test_what_was_asked_for_is_kept() -> None:
     asked = {"tokenizer": "chars", "streams": (), "views": (("chars", 2),), "epochs": 1, "batch_size": 7, "branches": 2}
     recipe, said = decided(THAI, pretrain_epochs=2, **asked)
-    decided_here = {"model": "bilstm", "ngram_min_count": 1} | USUAL
+    decided_here = {"model": "bilstm", "ngram_min_count": 1, "window": 16_384} | USUAL
     assert recipe == Recipe(pretrain_epochs=2, **decided_here, **asked)  # type: ignore[arg-type]
     assert said == []
 
@@ -215,6 +215,7 @@ def test_many_texts_get_the_faster_network_and_rate() -> None:
         assert getattr(decided(many, **{name: usual})[0], name) == usual, "set by hand, though to what it usually is"
     endless = ["好" * 1000] * 4_001
     assert (decided(few)[0].adversarial, decided(endless)[0].adversarial) == (1, 0)
+    assert decided(endless, epochs=4)[0].adversarial == 1, "fewer tokens in all"
     assert decided(few, pace="fast")[0].adversarial == decided(many, pace="fast")[0].adversarial == 0
     assert "network: mingru, for 100,000 texts of about 2 tokens" in said
     assert (decided(few)[0].model, decided(few)[0].learning_rate) == ("bilstm", 1e-3)
@@ -232,10 +233,33 @@ def test_of_few_texts_every_ngram_counts() -> None:
 
 
 def test_long_texts_need_be_fewer_for_it() -> None:
-    assert decided(["好" * 1000] * 2_600)[0].model == "mingru"
-    assert decided(["好" * 1000] * 2_400)[0].model == "bilstm"
-    assert decided(["好" * 5000] * 2_400)[0].model == "bilstm", "the network reads 1,024 of each"
+    recipe = decided(["好" * 1000] * 1200)[0]
+    assert (recipe.model, recipe.learning_rate, recipe.dropout, recipe.adversarial) == ("mingru", 3e-3, 0.4, 0)
+    assert decided(["好" * 1000] * 680)[0].model == "bilstm"
+    assert decided(["好" * 5000] * 680)[0].model == "mingru"
+    assert decided(["好" * 5000] * 680, window=1000)[0].model == "bilstm"
     assert tokens_of([], Recipe()) == 0
+
+
+@pytest.mark.parametrize(
+    ("length", "documents", "window"),
+    [(30, 1000, 16_384), (30_000, 200, 16_384), (3000, 1300, 16_384), (30_000, 900, 4096), (3000, 1400, 1024)],
+)
+def test_long_texts_are_learned_from_whole_unless_they_are_many(length: int, documents: int, window: int) -> None:
+    texts = ["好" * length] * documents
+    assert decided(texts)[0].window == window
+    assert decided(texts, window=77)[0].window == 77
+
+
+def test_long_texts_are_read_fewer_times() -> None:
+    assert decided(["好" * 1000] * 2000)[0].epochs == 10
+    assert decided(["好" * 1000] * 20_000)[0].epochs == 5
+    assert decided(["好" * 1000] * 2000, epochs=20)[0].epochs == 20
+    assert decided(["好" * 100] * 2000)[0].epochs == epochs_for(2000) == 19
+
+
+def test_a_token_of_jieba_is_not_as_long_as_a_word() -> None:
+    assert tokens_of(["今天的比赛"] * 100, Recipe(tokenizer="jieba")) == 250
 
 
 def test_a_fast_pace_means_a_narrow_network_or_few_epochs() -> None:
