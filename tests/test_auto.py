@@ -243,7 +243,7 @@ def test_long_texts_need_be_fewer_for_it() -> None:
 
 @pytest.mark.parametrize(
     ("length", "documents", "window"),
-    [(30, 1000, 16_384), (30_000, 200, 16_384), (3000, 1300, 16_384), (30_000, 900, 4096), (3000, 1400, 1024)],
+    [(30, 1000, 16_384), (30_000, 200, 16_384), (3000, 1900, 16_384), (30_000, 1400, 4096), (3000, 2100, 1024)],
 )
 def test_long_texts_are_learned_from_whole_unless_they_are_many(length: int, documents: int, window: int) -> None:
     texts = ["好" * length] * documents
@@ -252,10 +252,10 @@ def test_long_texts_are_learned_from_whole_unless_they_are_many(length: int, doc
 
 
 def test_long_texts_are_read_fewer_times() -> None:
-    assert decided(["好" * 1000] * 2000)[0].epochs == 10
+    assert decided(["好" * 1000] * 3000)[0].epochs == 10
     assert decided(["好" * 1000] * 20_000)[0].epochs == 5
-    assert decided(["好" * 1000] * 2000, epochs=20)[0].epochs == 20
-    assert decided(["好" * 100] * 2000)[0].epochs == epochs_for(2000) == 19
+    assert decided(["好" * 1000] * 3000, epochs=20)[0].epochs == 20
+    assert decided(["好" * 100] * 3000)[0].epochs == epochs_for(3000) == 17
 
 
 def test_a_token_of_jieba_is_not_as_long_as_a_word() -> None:
