@@ -38,7 +38,7 @@ LARGE_DROPOUTS = {"dropout": 0.5, "embedding_dropout": 0.4, "token_dropout": 0.2
 # Tokens that a network reads in all epochs, for a training is to take minutes: where the usual epochs have more than
 # the first, every batch is learned once, and by another network; past the second there are fewer epochs, but so many.
 MUCH_TOKENS, MOST_READ, FEWEST_EPOCHS = 20_000_000, 30_000_000, 5
-WINDOWS = 16_384, 4096, 1024  # tokens of a long text that are learned from at once
+WINDOWS = 8192, 4096, 2048, 1024  # tokens of a long text that are learned from at once, where it cannot be all
 # At a fast pace: up to so many tokens the usual network, which learns from so many; past them this one.
 FAST_TOKENS, FAST_READ, FAST_LEAST = 500_000, 1_500_000, 3
 FAST = {
@@ -67,7 +67,11 @@ def decide(texts: Sequence[str], recipe: Recipe, say: Say, unlabelled: int = 0) 
     if recipe.window is None:
         recipe = recipe.change(window=window_for(texts, recipe))
     tokens, epochs = tokens_of(texts, recipe), recipe.epochs or epochs_for(len(texts))
-    recipe = choose_network(len(texts), tokens, epochs, recipe, say)
+    read = tokens * epochs
+    if recipe.steps is not None:
+        documents = recipe.steps * (recipe.batch_size or batch_size_for(len(texts)))
+        read = min(read, round(documents * tokens / max(1, len(texts))))
+    recipe = choose_network(len(texts), tokens, read, recipe, say)
     if recipe.tokenizer == "auto":
         name, reason = choose(texts)
         say(f"tokenizer: {name}, {reason}")
@@ -85,15 +89,15 @@ def decide(texts: Sequence[str], recipe: Recipe, say: Say, unlabelled: int = 0) 
     return recipe
 
 
-def choose_network(documents: int, tokens: int, epochs: int, recipe: Recipe, say: Say) -> Recipe:
+def choose_network(documents: int, tokens: int, read: int, recipe: Recipe, say: Say) -> Recipe:
     """Gated units without products inside the loop where texts or tokens are many, at a higher rate; else an LSTM.
 
     Found on dev: on 180,000 titles ``mingru`` was right as often as ``bilstm`` or more and took half the time, on 7,000
     and 10,000 texts the ``bilstm`` was better by half a point. Options that were set are the ``bilstm``'s. At that rate
     it learns the titles by heart unless more is hidden from it: then its dev loss falls for an epoch more, and further.
-    On fewer and longer texts that hides too much. ``tokens`` are those of each of the ``epochs``.
+    On fewer and longer texts that hides too much. ``tokens`` are those of an epoch, ``read`` those of all.
     """
-    much = tokens * epochs > MUCH_TOKENS
+    much = read > MUCH_TOKENS
     large = documents >= LARGE or much
     narrow = recipe.pace == "fast" and tokens > FAST_TOKENS
     if recipe.model == "auto":
@@ -172,8 +176,8 @@ def window_for(texts: Sequence[str], recipe: Recipe) -> int:
     Found on dev: of 2,699 articles of 1,270 tokens one that learned from all had a loss of 0.341, from another run of
     1,024 in each epoch 0.370, from the first 1,024 alone 0.423.
     """
-    affordable = MOST_READ // FEWEST_EPOCHS
-    return next((size for size in WINDOWS if tokens_of(texts, recipe.change(window=size)) <= affordable), WINDOWS[-1])
+    affordable, sizes = MOST_READ // FEWEST_EPOCHS, (recipe.max_length, *WINDOWS)
+    return next((size for size in sizes if tokens_of(texts, recipe.change(window=size)) <= affordable), WINDOWS[-1])
 
 
 def networks_for(documents: int, tokens: int, recipe: Recipe) -> int:

@@ -102,6 +102,8 @@ def _value(name: str, fact: str, weights: Mapping[str, Array], sizes: Mapping[st
     try:
         noted = json.loads(fact)
         names = dict(noted["tables"])
+        if {*names} & {*WIDE} and (name.partition(".")[0] != WEIGHED or len(names) > 1):
+            raise ValueError("a stream of ids, not of n-grams, which are as many as they like")
         ways, attention = noted.get("ways", []), noted.get("attention", [])
         if not all(each in weights for each in chain(names.values(), *ways, attention)):
             return None

@@ -25,6 +25,9 @@ WIDE = ("ngrams", "ngram_values")  # the wide branch's columns: one row a docume
 CHUNK_TEXTS = 4096  # texts cut and looked up together: bounds the memory of any stream of texts
 CHUNK_CHARACTERS = 1_000_000
 BLOCK = 1 << 20  # numbers of a column that are looked at together
+PLACES = (
+    1 << 16
+)  # of a document cut into sentences, padding included: one of nothing but short ones stays within memory
 
 
 class Ragged(NamedTuple):
@@ -139,15 +142,15 @@ class Encoded:
             lengths = self.sentences.pad(rows, multiple)
             starts = starts[:, None] + np.cumsum(lengths, axis=1) - lengths
             if runs is not None:
-                columns = np.minimum(runs[0][:, None] + np.arange(runs[1]), lengths.shape[1] - 1)
-                past = runs[0][:, None] + np.arange(runs[1]) >= lengths.shape[1]
+                places = runs[0][:, None] + np.arange(runs[1])
+                columns = np.minimum(places, lengths.shape[1] - 1)
                 starts = np.take_along_axis(starts, columns, 1)
-                lengths = np.where(past, 0, np.take_along_axis(lengths, columns, 1))
+                lengths = np.where(places == columns, np.take_along_axis(lengths, columns, 1), 0)
         elif runs is not None:
             starts, lengths = starts + runs[0], np.minimum(lengths - runs[0], runs[1])
-        places = spread(starts, lengths, steps or multiple)  # the same for every stream
+        spots = spread(starts, lengths, steps or multiple)  # the same for every stream
         arrays = {
-            name: column.pad(rows, multiple) if name in WIDE else column.fill(*places)
+            name: column.pad(rows, multiple) if name in WIDE else column.fill(*spots)
             for name, column in self.columns.items()
         }
         arrays["lengths"] = lengths
@@ -213,6 +216,9 @@ class Pipeline:
         for name, table in self.streams.items():
             values[name] = stream_ids(table, name, batch)
         columns, shortened = self._cut(values, batch.tokens.offsets)
+        if parts is not None:
+            lengths = np.maximum(np.diff(batch.tokens.offsets), 1)
+            shortened = int(np.sum(np.add.reduceat(parts.values, parts.offsets[:-1]) < lengths))
         if self.wide is not None:
             whole = TokenBatch(normal(texts, self.tokenizer), batch.tokens) if parts is not None else batch
             offsets, rows, weights = self.wide.encode(whole)
@@ -233,7 +239,7 @@ class Pipeline:
         batch = cut([sentence for document in found for sentence in document], self.tokenizer)
         bounds = ends(np.array([len(document) for document in found], np.int64))  # the documents' first sentences
         lengths = np.diff(batch.tokens.offsets).tolist()
-        parts = [limit(lengths[a:b], self.sentence_length, self.max_length) for a, b in pairwise(bounds.tolist())]
+        parts = [self._parts(lengths[a:b]) for a, b in pairwise(bounds.tolist())]
         spaced = batch.lines.surround(SPACE, 0, 1)
         batch = TokenBatch(
             Lines(spaced.points, spaced.offsets[bounds]),
@@ -241,6 +247,10 @@ class Pipeline:
         )
         offsets = ends(np.array([len(lengths) for lengths in parts], np.int64))
         return batch, Ragged(np.array(list(chain.from_iterable(parts)), np.int64), offsets)
+
+    def _parts(self, lengths: Iterable[int]) -> list[int]:
+        """The lengths of what of a document's sentences is read, as many as there are places for."""
+        return limit(lengths, self.sentence_length, self.max_length)[: max(1, PLACES // self.sentence_length)]
 
     def _cut(self, values: Arrays, offsets: npt.NDArray[np.int64]) -> tuple[dict[str, Ragged], int]:
         """Each document's first ``max_length`` positions; an empty one gets one position, ``UNK`` in every stream."""
@@ -260,9 +270,9 @@ class Pipeline:
 
     def tokens(self, text: str) -> list[str]:
         """The tokens at the positions that the network reads; one that is empty where the text has none."""
-        parts = sentences(text) if self.sentence_length else [text]
-        found = [token for part in parts for token in self.tokenizer(part)]
-        return found[: self.max_length] or [""]
+        parts = [self.tokenizer(part) for part in (sentences(text) if self.sentence_length else [text])]
+        most = sum(self._parts(map(len, parts))) if self.sentence_length else self.max_length
+        return list(chain.from_iterable(parts))[:most] or [""]
 
     def settings(self) -> dict[str, Any]:
         """What JSON can hold of this pipeline; ``tables`` and the vocabulary are the rest."""

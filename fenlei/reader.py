@@ -77,8 +77,8 @@ def read(
     width = len(ways) * size // 2
     shapes = [(size, depth), (size,)] * len(ways) + [(width, width), (width,), (1, width)] * bool(attention)
     found = [*(each for way in ways for each in way), *attention]
-    if len(poolings) > len(POOLINGS):
-        raise ValueError("more poolings than there are kinds")
+    if len(poolings) != len({*poolings}):
+        return None
     if size % 2 or [each.shape for each in found] != shapes or ("attention" in poolings) != bool(attention):
         raise ValueError("weights of gated units whose shapes do not fit together")
     if len(ways) > 2 or width % COLUMNS or not {*poolings} <= {*POOLINGS}:

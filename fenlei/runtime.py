@@ -21,7 +21,7 @@ from fenlei.vocab import Vocab
 
 Floats = npt.NDArray[np.float32]
 
-BATCH_TOKENS = 4096  # padded tokens a batch: a few megabytes of activations, whatever the texts' lengths
+BATCH_TOKENS = 4096  # padded tokens a batch of several texts: a few megabytes of activations
 BATCH_TEXTS = 64
 # Sums over padded axes are taken in groups of up to eight, and a lone row may be multiplied by another kernel than
 # several: with whole groups and two rows at least, a row's sums do not depend, to the last bit, on the rows beside it.

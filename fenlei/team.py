@@ -223,7 +223,8 @@ def others(lessons: Lessons, networks: int, ranks: Ranks) -> int:
 def tokens_read(lessons: Lessons) -> float:
     """About how many tokens one network learns from in all its epochs; to judge one costs a third of that."""
     recipe, documents = lessons.plan.recipe, lessons.train.encoded
-    tokens, judged = (int(each.encoded.columns["ids"].offsets[-1]) for each in (lessons.train, lessons.dev))
+    tokens = int(np.minimum(documents.lengths, recipe.window or recipe.max_length).sum())
+    judged = int(lessons.dev.encoded.columns["ids"].offsets[-1])
     epochs = float(recipe.epochs or 1)
     if recipe.steps is not None:
         most = recipe.steps * (recipe.batch_size or training.BATCH_SIZE) / len(documents)

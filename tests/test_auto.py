@@ -216,6 +216,7 @@ def test_many_texts_get_the_faster_network_and_rate() -> None:
     endless = ["好" * 1000] * 4_001
     assert (decided(few)[0].adversarial, decided(endless)[0].adversarial) == (1, 0)
     assert decided(endless, epochs=4)[0].adversarial == 1, "fewer tokens in all"
+    assert decided(endless, steps=100)[0].adversarial == 1, "steps have fewer too"
     assert decided(few, pace="fast")[0].adversarial == decided(many, pace="fast")[0].adversarial == 0
     assert "network: mingru, for 100,000 texts of about 2 tokens" in said
     assert (decided(few)[0].model, decided(few)[0].learning_rate) == ("bilstm", 1e-3)
@@ -243,12 +244,20 @@ def test_long_texts_need_be_fewer_for_it() -> None:
 
 @pytest.mark.parametrize(
     ("length", "documents", "window"),
-    [(30, 1000, 16_384), (30_000, 200, 16_384), (3000, 1900, 16_384), (30_000, 1400, 4096), (3000, 2100, 1024)],
+    [
+        (30, 1000, 16_384),
+        (30_000, 200, 16_384),
+        (3000, 1900, 16_384),
+        (30_000, 1400, 4096),
+        (3000, 2100, 2048),
+        (3000, 9000, 1024),
+    ],
 )
 def test_long_texts_are_learned_from_whole_unless_they_are_many(length: int, documents: int, window: int) -> None:
     texts = ["好" * length] * documents
     assert decided(texts)[0].window == window
     assert decided(texts, window=77)[0].window == 77
+    assert decided(texts[:100], max_length=20_000)[0].window == 20_000
 
 
 def test_long_texts_are_read_fewer_times() -> None:

@@ -19,7 +19,7 @@ from hypothesis import strategies as st
 from fenlei.cli import main
 from fenlei.explain import Explanation, Piece, explain, lines, page
 from fenlei.explain.drawing import SHADES, shade
-from fenlei.explain.occlusion import LEAST, MOST_PIECES, cut, log_odds, runs
+from fenlei.explain.occlusion import FEWEST_PIECES, LEAST, MOST_PIECES, MOST_READ, cut, log_odds, runs
 from fenlei.learn import Labelled, learn
 from fenlei.runtime import Predictor
 from fenlei.trace import trace
@@ -100,9 +100,17 @@ def test_pieces_are_words_as_a_reader_sees_them(text: str, pieces: list[str]) ->
     assert list(cut(text)) == pieces
 
 
+@pytest.mark.parametrize(("length", "pieces"), [(5_000, 80), (100_000, FEWEST_PIECES)])
+def test_of_a_longer_text_fewer_questions_are_asked(length: int, pieces: int) -> None:
+    model = Counter()
+    explain(model, "good " * (length // 5), "bad")  # type: ignore[arg-type]
+    assert len(model.asked) == pieces + 1
+    assert pieces * length <= max(MOST_READ, FEWEST_PIECES * length)
+
+
 def test_a_long_text_is_asked_about_in_a_bounded_number_of_runs() -> None:
     model = Counter()
-    text = "good " * 500 + "差 " + "word " * 600
+    text = "a " * 400 + "差 " + "b " * 500
     found = explain(model, text, "bad")  # type: ignore[arg-type]
     assert found.text == text
     assert len(model.asked) == MOST_PIECES + 1

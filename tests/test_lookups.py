@@ -114,6 +114,8 @@ def test_a_graph_with_a_table_of_its_own_answers_from_it(chinese: Sets, tiny: Re
         '{"tables": {"ids": "whole"}}',
         '{"tables": {"others": "table"}}',
         '{"tables": {"ids": "table", "bigrams": "wider"}}',
+        '{"tables": {"ids": "table", "ngrams": "table"}}',
+        '{"tables": {"ngram_values": "table"}}',
         json.dumps({"tables": {f"s{number}": "table" for number in range(17)}}),
     ],
 )
@@ -125,7 +127,7 @@ def test_what_cannot_be_is_refused(fact: str) -> None:
         "flat": np.zeros(9, np.float16),
         "whole": np.zeros((9, 2), np.int8),
     }
-    sizes = {"ids": 9, "bigrams": 9} | {f"s{number}": 9 for number in range(17)}
+    sizes = {"ids": 9, "bigrams": 9, "ngrams": 9, "ngram_values": 9} | {f"s{number}": 9 for number in range(17)}
     with pytest.raises(ValueError, match=r"model\.onnx says of 'embedded\.0' what cannot be"):
         Lookups({"embedded.0": fact}, weights, sizes)
 

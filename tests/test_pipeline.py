@@ -300,6 +300,20 @@ def test_sentences_are_folded_in_order() -> None:
         assert (np.diff((arrays["lengths"] > 0).astype(int), axis=1) <= 0).all()  # those that are not there come last
 
 
+def test_a_document_of_nothing_but_short_sentences_has_no_more_places_than_others(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("fenlei.pipeline.PLACES", 32)
+    pipeline, texts = make("chars", sentence_length=8, wide=False), ["好。" * 40, "好。坏。", "好坏" * 9]
+    encoded = pipeline.encode(texts)
+    assert encoded.sentences is not None
+    assert (encoded.sentences.lengths.tolist(), encoded.shortened) == ([4, 2, 3], 1)
+    arrays = encoded.batch(np.arange(3))
+    assert arrays["ids"].shape == (3, 4, 6)
+    for text, lengths in zip(texts, arrays["lengths"], strict=True):
+        assert len(pipeline.tokens(text)) == lengths.sum()
+
+
 @given(st.lists(st.integers(0, 20), max_size=10), st.integers(1, 7), st.integers(1, 40))
 def test_sentences_are_cut_evenly_within_both_limits(lengths: list[int], longest: int, most: int) -> None:
     kept = limit(lengths, longest, most)

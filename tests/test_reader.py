@@ -80,8 +80,9 @@ def test_a_document_alone_is_read_to_the_same_bits() -> None:
         assert found.find(encoded, np.array([row]), 0).tobytes() == together[row].tobytes()
 
 
-def test_sizes_that_fill_no_whole_vectors_are_left_to_the_graph() -> None:
-    assert reader(network(12, ["max"]), ["max"], np.float32) is None
+@pytest.mark.parametrize(("size", "poolings"), [(12, ["max"]), (16, ["max", "max"]), (16, ["attention"] * 2)])
+def test_what_the_loop_does_not_know_is_left_to_the_graph(size: int, poolings: list[str]) -> None:
+    assert reader(network(size, poolings), poolings, np.float32) is None
 
 
 @pytest.mark.parametrize("options", [{}, {"hidden_size": 16, "pooling": ["last", "max"]}])
@@ -124,7 +125,8 @@ WEIGHTS = {
         {"attention": ["square"]},
         {"poolings": ["attention"]},
         {"attention": ["square", "b", "w"], "poolings": ["attention"]},
-        {"poolings": ["max"] * 5},
+        {"tables": {"ids": "table", "ngrams": "table"}},
+        {"tables": {"ngrams": "table"}},
         {"poolings": [["max"]]},
         {"poolings": None},
     ],
@@ -132,7 +134,7 @@ WEIGHTS = {
 def test_what_cannot_be_is_refused(change: dict[str, Any]) -> None:
     assert Lookups({"read.0": json.dumps(GOOD)}, WEIGHTS, {"ids": 9}).shapes == {"read.0": (None, 32)}
     with pytest.raises(ValueError, match=r"model\.onnx says of 'read\.0' what cannot be"):
-        Lookups({"read.0": json.dumps(GOOD | change)}, WEIGHTS, {"ids": 9})
+        Lookups({"read.0": json.dumps(GOOD | change)}, WEIGHTS, {"ids": 9, "ngrams": 9})
 
 
 def test_weights_of_the_graphs_own_are_left_to_it() -> None:

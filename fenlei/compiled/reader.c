@@ -1,4 +1,4 @@
-/* The loop of fenlei.reading: documents through the gated unit of fenlei.layers.mingru and its poolings, one at a time. */
+/* The loop of fenlei.reader: documents through the gated unit of fenlei.layers.mingru and its poolings. */
 
 #include "common.h"
 
@@ -28,7 +28,7 @@ INLINE void multiply(const float *restrict x, const float *restrict weight, cons
         }
 }
 
-enum { MEAN, MAX, ATTENTION, LAST }; /* poolings, in the order of fenlei.reading.POOLINGS */
+enum { MEAN, MAX, ATTENTION, LAST }; /* poolings, in the order of fenlei.reader.POOLINGS */
 
 /* The weights of a reader: H numbers a state, ways of them, W = ways * H; vectors of D numbers.
  *

@@ -18,6 +18,7 @@ from fenlei.runtime import Predictor
 from fenlei.text import HAN_KANA, jieba, words
 
 MOST_PIECES = 200  # asked about one by one; of a longer text, so many runs of neighbours
+MOST_READ, FEWEST_PIECES = 400_000, 20  # characters that all questions have, about; where that is exceeded, so few runs
 LONGEST_WORD = 24  # a longer run of letters is a script without spaces, or no word: it is cut
 CUT = 8
 LEAST = 1e-7  # a probability under this is as good as none
@@ -64,11 +65,13 @@ def explain(predictor: Predictor, text: str, label: str | None = None) -> Explan
 
     ``weight = log odds(p) - log odds(p without the word)``, in natural logarithms: representation erasure (Li, Monroe
     and Jurafsky 2016) on the text itself, so that it holds for any model behind the predictor. A text of more than 200
-    words is asked about in 200 runs of neighbours. An unknown label is a ``ValueError``.
+    words is asked about in 200 runs of neighbours, one of more than 2,000 characters in fewer, at least 20. An unknown
+    label is a ``ValueError``.
     """
     if label is not None and label not in predictor.labels:
         raise ValueError(f"there is no label {label!r}; the labels are {', '.join(predictor.labels[:20])}")
-    parts = list(runs(list(cut(text)), MOST_PIECES))
+    most = min(MOST_PIECES, max(FEWEST_PIECES, MOST_READ // max(1, len(text))))
+    parts = list(runs(list(cut(text)), most))
     asked = [place for place, part in enumerate(parts) if part.strip()]
     without = ["".join([*parts[:place], " ", *parts[place + 1 :]]) for place in asked]
     probabilities = predictor.predict_proba([text, *without])

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from functools import cache
+
 import torch
 from torch import Tensor
 
@@ -71,8 +74,18 @@ if LOADED:  # what is compiled has no types but Triton's own
 
 
 def has(u: Tensor) -> bool:
-    """Whether there is a kernel for numbers like those of ``u``: float32 or bfloat16, on a GPU, with Triton at hand."""
-    return LOADED and u.device.type == "cuda" and u.dtype in KINDS
+    """Whether there is a kernel for numbers like those of ``u``: float32 or bfloat16, on a GPU that Triton works on."""
+    return LOADED and u.device.type == "cuda" and u.dtype in KINDS and _works(u.device)
+
+
+@cache
+def _works(device: torch.device) -> bool:
+    """Whether a kernel can be compiled and run there: that takes a C compiler, and a GPU that Triton knows."""
+    try:
+        forward(torch.zeros(1, 1, 1, 2, 1, device=device), torch.ones(1, dtype=torch.int64, device=device))
+    except Exception:  # noqa: BLE001 - whatever it is, there is a loop in torch
+        return False
+    return True
 
 
 def forward(u: Tensor, lengths: Tensor) -> Tensor:
@@ -80,7 +93,8 @@ def forward(u: Tensor, lengths: Tensor) -> Tensor:
     batch, steps, ways, _, size = u.shape
     h = u.new_empty(batch, steps, ways, size)
     if h.numel():
-        _forward[_grid(u)](u, lengths, h, steps, size, WAYS=ways, BLOCK=BLOCK, num_warps=WARPS)
+        with _on(u.device):
+            _forward[_grid(u)](u, lengths, h, steps, size, WAYS=ways, BLOCK=BLOCK, num_warps=WARPS)
     return h
 
 
@@ -89,8 +103,14 @@ def backward(u: Tensor, h: Tensor, dh: Tensor, lengths: Tensor) -> Tensor:
     _, steps, ways, _, size = u.shape
     du = torch.empty_like(u)
     if du.numel():
-        _backward[_grid(u)](u, h, dh, lengths, du, steps, size, WAYS=ways, BLOCK=BLOCK, num_warps=WARPS)
+        with _on(u.device):
+            _backward[_grid(u)](u, h, dh, lengths, du, steps, size, WAYS=ways, BLOCK=BLOCK, num_warps=WARPS)
     return du
+
+
+def _on(device: torch.device) -> contextlib.AbstractContextManager[None]:
+    """Triton runs a kernel on the current GPU, which need not be that of its arguments."""
+    return torch.cuda.device(device) if device.type == "cuda" else contextlib.nullcontext()
 
 
 def _grid(u: Tensor) -> tuple[int, int, int]:
