@@ -36,7 +36,8 @@ LARGE = 100_000  # texts from which on there is another network
 LARGE_MODEL, LARGE_RATE = "mingru", {"learning_rate": 3e-3}
 LARGE_DROPOUTS = {"dropout": 0.5, "embedding_dropout": 0.4, "token_dropout": 0.2}
 # Tokens that a network reads in all epochs, for a training is to take minutes: where the usual epochs have more than
-# the first, every batch is learned once, and by another network; past the second there are fewer epochs, but so many.
+# the first, it is another network; past the second there are fewer epochs, but so many. Where all networks together
+# read more than the first, they learn every batch once: on such sets twice was no better (found on dev of two).
 MUCH_TOKENS, MOST_READ, FEWEST_EPOCHS = 20_000_000, 30_000_000, 5
 WINDOWS = 8192, 4096, 2048, 1024  # tokens of a long text that are learned from at once, where it cannot be all
 # At a fast pace: up to so many tokens the usual network, which learns from so many; past them this one.
@@ -67,19 +68,20 @@ def decide(texts: Sequence[str], recipe: Recipe, say: Say, unlabelled: int = 0) 
     if recipe.window is None:
         recipe = recipe.change(window=window_for(texts, recipe))
     tokens, epochs = tokens_of(texts, recipe), recipe.epochs or epochs_for(len(texts))
-    read = tokens * epochs
-    if recipe.steps is not None:
-        documents = recipe.steps * (recipe.batch_size or batch_size_for(len(texts)))
-        read = min(read, round(documents * tokens / max(1, len(texts))))
+    read = tokens_read(len(texts), tokens, epochs, recipe)
     recipe = choose_network(len(texts), tokens, read, recipe, say)
+    if recipe.adversarial is None:
+        usual = networks_for(len(texts), tokens, recipe.change(pace="steady"))
+        once = recipe.pace == "fast" or read * usual > MUCH_TOKENS
+        recipe = recipe.change(adversarial=0.0 if once else USUAL["adversarial"])
     if recipe.tokenizer == "auto":
         name, reason = choose(texts)
         say(f"tokenizer: {name}, {reason}")
         recipe = recipe.change(tokenizer=name)
     recipe = recipe.change(streams=streams_for(texts, recipe, say), views=views_for(texts, recipe))
     if recipe.epochs is None and recipe.steps is None:
-        read, fewest = (FAST_READ, FAST_LEAST) if recipe.pace == "fast" else (MOST_READ, FEWEST_EPOCHS)
-        recipe = recipe.change(epochs=min(epochs, max(fewest, round(read / max(1, tokens)))))
+        most, fewest = (FAST_READ, FAST_LEAST) if recipe.pace == "fast" else (MOST_READ, FEWEST_EPOCHS)
+        recipe = recipe.change(epochs=min(epochs, max(fewest, round(most / max(1, tokens)))))
     if recipe.batch_size is None:
         recipe = recipe.change(batch_size=batch_size_for(len(texts)))
     if recipe.branches is None:
@@ -87,6 +89,14 @@ def decide(texts: Sequence[str], recipe: Recipe, say: Say, unlabelled: int = 0) 
         if recipe.branches != 1:
             say(f"{recipe.branches} networks that answer together: the texts are few enough to train so many")
     return recipe
+
+
+def tokens_read(documents: int, tokens: int, epochs: int, recipe: Recipe) -> int:
+    """By a network in all ``epochs`` of so many ``tokens``, or in the recipe's steps where these are fewer."""
+    if recipe.steps is None:
+        return tokens * epochs
+    seen = recipe.steps * (recipe.batch_size or batch_size_for(documents))
+    return min(tokens * epochs, round(seen * tokens / max(1, documents)))
 
 
 def choose_network(documents: int, tokens: int, read: int, recipe: Recipe, say: Say) -> Recipe:
@@ -97,8 +107,7 @@ def choose_network(documents: int, tokens: int, read: int, recipe: Recipe, say: 
     it learns the titles by heart unless more is hidden from it: then its dev loss falls for an epoch more, and further.
     On fewer and longer texts that hides too much. ``tokens`` are those of an epoch, ``read`` those of all.
     """
-    much = read > MUCH_TOKENS
-    large = documents >= LARGE or much
+    large = documents >= LARGE or read > MUCH_TOKENS
     narrow = recipe.pace == "fast" and tokens > FAST_TOKENS
     if recipe.model == "auto":
         other = (large or narrow) and not recipe.options
@@ -109,9 +118,8 @@ def choose_network(documents: int, tokens: int, read: int, recipe: Recipe, say: 
     ours: Mapping[str, Any] = {}
     if recipe.model == LARGE_MODEL and (narrow or large):
         ours = FAST if narrow else LARGE_RATE | (LARGE_DROPOUTS if documents >= LARGE else {})
-    if recipe.pace == "fast" or much:
-        ours = {**ours, "adversarial": 0.0}
-    return recipe.change(**{name: value for name, value in {**USUAL, **ours}.items() if is_open(recipe, name)})
+    settings = {name: value for name, value in {**USUAL, **ours}.items() if name != "adversarial"}
+    return recipe.change(**{name: value for name, value in settings.items() if is_open(recipe, name)})
 
 
 def is_open(recipe: Recipe, name: str) -> bool:

@@ -226,6 +226,17 @@ def test_many_texts_get_the_faster_network_and_rate() -> None:
     assert decided(many, model=None)[0].model is None
 
 
+def test_where_several_networks_read_much_each_learns_every_batch_once() -> None:
+    some = ["好" * 100] * 4000  # 0.4 million tokens, 15 times, by three networks
+    assert (decided(some)[0].branches, decided(some)[0].adversarial) == (3, 1)
+    more = ["好" * 100] * 6000
+    assert (decided(more)[0].branches, decided(more)[0].adversarial) == (3, 0)
+    assert decided(more, pace="thorough")[0].adversarial == 0
+    assert decided(some, pace="thorough")[0].adversarial == 1
+    assert decided(more, branches=1)[0].adversarial == 1
+    assert decided(more, adversarial=0.5)[0].adversarial == 0.5
+
+
 def test_of_few_texts_every_ngram_counts() -> None:
     assert decided(["好"] * 10_000)[0].ngram_min_count == 1
     assert decided(["好"] * 10_001)[0].ngram_min_count == 2
