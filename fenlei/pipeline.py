@@ -249,8 +249,12 @@ class Pipeline:
         return batch, Ragged(np.array(list(chain.from_iterable(parts)), np.int64), offsets)
 
     def _parts(self, lengths: Iterable[int]) -> list[int]:
-        """The lengths of what of a document's sentences is read, as many as there are places for."""
-        return limit(lengths, self.sentence_length, self.max_length)[: max(1, PLACES // self.sentence_length)]
+        """The lengths of what of a document's sentences is read, as many as there are places for, all padded alike."""
+        parts = limit(lengths, self.sentence_length, self.max_length)
+        if len(parts) * self.sentence_length <= PLACES:
+            return parts
+        places = np.arange(1, len(parts) + 1) * np.maximum.accumulate(parts)
+        return parts[: max(1, int(np.count_nonzero(places <= PLACES)))]
 
     def _cut(self, values: Arrays, offsets: npt.NDArray[np.int64]) -> tuple[dict[str, Ragged], int]:
         """Each document's first ``max_length`` positions; an empty one gets one position, ``UNK`` in every stream."""

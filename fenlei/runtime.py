@@ -50,6 +50,7 @@ class Predictor:
     """Probabilities and labels for texts, from a saved folder or a ``Bundle`` in memory.
 
     The answer for a text does not depend, to the last bit, on the texts beside it. Safe to call from several threads.
+    ``threads`` are onnxruntime's, 1 unless said otherwise; what is compiled here, a whole ``mingru`` too, has one.
     """
 
     def __init__(self, bundle: Bundle | str | PathLike[str], threads: int | None = None) -> None:

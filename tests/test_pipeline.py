@@ -304,12 +304,13 @@ def test_a_document_of_nothing_but_short_sentences_has_no_more_places_than_other
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     monkeypatch.setattr("fenlei.pipeline.PLACES", 32)
-    pipeline, texts = make("chars", sentence_length=8, wide=False), ["好。" * 40, "好。坏。", "好坏" * 9]
+    texts = ["好。" * 40, "好。坏。", "好坏" * 9, "好。" * 3 + "好坏坏坏。" + "好。" * 9, "好。" * 16]
+    pipeline = make("chars", sentence_length=8, wide=False)
     encoded = pipeline.encode(texts)
     assert encoded.sentences is not None
-    assert (encoded.sentences.lengths.tolist(), encoded.shortened) == ([4, 2, 3], 1)
-    arrays = encoded.batch(np.arange(3))
-    assert arrays["ids"].shape == (3, 4, 6)
+    assert (encoded.sentences.lengths.tolist(), encoded.shortened) == ([16, 2, 3, 6, 16], 2)
+    arrays = encoded.batch(np.arange(5))
+    assert arrays["ids"].shape == (5, 16, 6)
     for text, lengths in zip(texts, arrays["lengths"], strict=True):
         assert len(pipeline.tokens(text)) == lengths.sum()
 
