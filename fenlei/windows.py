@@ -16,8 +16,9 @@ class Windows:
     """Documents of which no more than the recipe's ``window`` of tokens in a row is read at once; open, it is all.
 
     A pass over a long document takes as long as one over so many tokens. Where documents are cut into sentences the run
-    is one of ``most`` whole sentences, about as many as have so many tokens. Where a run begins is drawn from torch's
-    random numbers, and only for a batch that has a longer document; the ends are read at least as often as the middle.
+    is one of ``most`` whole sentences, about as many as have so many tokens, and at most as many as a batch has places
+    for. Where a run begins is drawn from torch's random numbers, and only for a batch that has a longer document; the
+    ends are read at least as often as the middle.
     """
 
     def __init__(self, encoded: Encoded, recipe: Recipe) -> None:
@@ -26,7 +27,9 @@ class Windows:
         if encoded.sentences is None:
             self.most, self.size = window, f"{window:,} tokens"
         else:
-            self.most = max(1, round(window / max(1.0, float(encoded.sentences.values.mean()))))
+            lengths = encoded.sentences.values
+            padded = recipe.batch_tokens // int(lengths.max())
+            self.most = max(1, min(round(window / float(lengths.mean())), padded))
             self.size = f"{self.most:,} sentences"
         self.longer = int(np.count_nonzero(self.counted.lengths > self.most))
 

@@ -68,6 +68,12 @@ def test_a_run_of_sentences_is_one_of_whole_sentences() -> None:
     assert seen == {*range(55)}
 
 
+def test_a_run_of_sentences_is_no_larger_than_a_batch_may_be() -> None:
+    windows = Windows(in_sentences(), Recipe(batch_tokens=35))  # the longest sentence has 10
+    assert (windows.most, windows.sizes.tolist()) == (3, [10, 30, 30, 10])
+    assert windows.batch(np.array([1]))["ids"].shape == (1, 3, 4)
+
+
 @pytest.mark.parametrize("encoded", [flat(), in_sentences()], ids=["flat", "sentences"])
 def test_without_longer_documents_nothing_is_drawn(encoded: Encoded) -> None:
     windows, state = (
