@@ -221,7 +221,8 @@ def test_ctrl_c_ends_both_with_the_best_epoch(data: Path, tmp_path: Path) -> Non
 @pytest.mark.slow
 @pytest.mark.parametrize("to_all", [True, False], ids=["as a terminal sends it", "to torchrun alone"])
 def test_ctrl_c_under_torchrun_leaves_the_best_epoch_or_nothing(data: Path, tmp_path: Path, to_all: bool) -> None:
-    call = torchrun(data, tmp_path / "A", "--epochs", "500", "--set", "patience=null")
+    often = "--checkpoint-minutes", "0.001"  # a training of a minute writes none of itself
+    call = torchrun(data, tmp_path / "A", "--epochs", "500", "--set", "patience=null", *often)
     environment = os.environ | {"PYTHONPATH": str(ROOT)}
     with subprocess.Popen(call, stderr=subprocess.PIPE, text=True, env=environment, start_new_session=True) as process:
         try:
