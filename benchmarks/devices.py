@@ -38,7 +38,7 @@ def rate(data: Data, pipeline: Pipeline, recipe: Recipe, device: torch.device, s
     with training.deterministic(recipe):
         network = build_branch(recipe, pipeline.stream_sizes(), len(data.labels)).to(device).train()
         trainer, began, documents = Trainer(network, data.train, recipe), time.perf_counter(), 0
-        batches = training.make_batches(data.train.encoded.sizes, recipe, trainer.rng)[: steps + steps // 10]
+        batches = training.make_batches(trainer.windows.sizes, recipe, trainer.rng)[: steps + steps // 10]
         for number, rows in enumerate(batches):
             if number == steps // 10:
                 settle(device)

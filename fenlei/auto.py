@@ -7,6 +7,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from fenlei.layers.embedding import EMBEDDINGS
 from fenlei.recipe import SMALL_MODEL, USUAL, Recipe
@@ -15,6 +16,7 @@ from fenlei.text import TOKENIZERS, choose
 from fenlei.wide import VIEWS
 
 Say = Callable[[str], None]
+Floats = npt.NDArray[np.float64]
 
 # What else a position is looked up by, and what the linear model counts, for each way of cutting.
 STREAMS_OF = {
@@ -65,15 +67,16 @@ def decide(texts: Sequence[str], recipe: Recipe, say: Say, unlabelled: int = 0) 
     check_names(recipe)
     if recipe.ngram_min_count is None:
         recipe = recipe.change(ngram_min_count=1 if len(texts) + unlabelled <= FEW else 2)
+    lengths = lengths_of(texts, recipe)
     if recipe.window is None:
-        recipe = recipe.change(window=window_for(texts, recipe))
-    tokens, epochs = tokens_of(texts, recipe), recipe.epochs or epochs_for(len(texts))
-    read = tokens_read(len(texts), tokens, epochs, recipe)
-    recipe = choose_network(len(texts), tokens, read, recipe, say)
+        recipe = recipe.change(window=window_for(len(texts), lengths, recipe))
+    tokens, epochs = tokens_of(len(texts), lengths, recipe), recipe.epochs or epochs_for(len(texts))
+    read = round(tokens * passes(len(texts), epochs, recipe))
     if recipe.adversarial is None:
         usual = networks_for(len(texts), tokens, recipe.change(pace="steady"))
         once = recipe.pace == "fast" or read * usual > MUCH_TOKENS
         recipe = recipe.change(adversarial=0.0 if once else USUAL["adversarial"])
+    recipe = choose_network(len(texts), tokens, read, recipe, say)
     if recipe.tokenizer == "auto":
         name, reason = choose(texts)
         say(f"tokenizer: {name}, {reason}")
@@ -91,12 +94,11 @@ def decide(texts: Sequence[str], recipe: Recipe, say: Say, unlabelled: int = 0) 
     return recipe
 
 
-def tokens_read(documents: int, tokens: int, epochs: int, recipe: Recipe) -> int:
-    """By a network in all ``epochs`` of so many ``tokens``, or in the recipe's steps where these are fewer."""
+def passes(documents: int, epochs: float, recipe: Recipe) -> float:
+    """How often a training reads every text: ``epochs`` times, or less often where the recipe's steps end it."""
     if recipe.steps is None:
-        return tokens * epochs
-    seen = recipe.steps * (recipe.batch_size or batch_size_for(documents))
-    return min(tokens * epochs, round(seen * tokens / max(1, documents)))
+        return epochs
+    return min(epochs, recipe.steps * (recipe.batch_size or batch_size_for(documents)) / max(1, documents))
 
 
 def choose_network(documents: int, tokens: int, read: int, recipe: Recipe, say: Say) -> Recipe:
@@ -118,8 +120,7 @@ def choose_network(documents: int, tokens: int, read: int, recipe: Recipe, say: 
     ours: Mapping[str, Any] = {}
     if recipe.model == LARGE_MODEL and (narrow or large):
         ours = FAST if narrow else LARGE_RATE | (LARGE_DROPOUTS if documents >= LARGE else {})
-    settings = {name: value for name, value in {**USUAL, **ours}.items() if name != "adversarial"}
-    return recipe.change(**{name: value for name, value in settings.items() if is_open(recipe, name)})
+    return recipe.change(**{name: value for name, value in {**USUAL, **ours}.items() if is_open(recipe, name)})
 
 
 def is_open(recipe: Recipe, name: str) -> bool:
@@ -178,14 +179,16 @@ def epochs_for(documents: int) -> int:
     return int(np.clip(round(4 * (180_000 / max(1, documents)) ** 0.35), FEWEST_EPOCHS, 30))
 
 
-def window_for(texts: Sequence[str], recipe: Recipe) -> int:
+def window_for(documents: int, lengths: Floats, recipe: Recipe) -> int:
     """Of how many tokens of a text a network learns at once: of all, unless long texts are too many for that.
 
     Found on dev: of 2,699 articles of 1,270 tokens one that learned from all had a loss of 0.341, from another run of
     1,024 in each epoch 0.370, from the first 1,024 alone 0.423.
     """
-    affordable, sizes = MOST_READ // FEWEST_EPOCHS, (recipe.max_length, *WINDOWS)
-    return next((size for size in sizes if tokens_of(texts, recipe.change(window=size)) <= affordable), WINDOWS[-1])
+    for size in (recipe.max_length, *WINDOWS):
+        if tokens_of(documents, lengths, recipe.change(window=size)) * FEWEST_EPOCHS <= MOST_READ:
+            return size
+    return WINDOWS[-1]
 
 
 def networks_for(documents: int, tokens: int, recipe: Recipe) -> int:
@@ -202,14 +205,19 @@ def networks_for(documents: int, tokens: int, recipe: Recipe) -> int:
     return THOROUGH[found] if recipe.pace == "thorough" else found
 
 
-def tokens_of(texts: Sequence[str], recipe: Recipe) -> int:
-    """About how many tokens the network reads in an epoch, by texts evenly spaced."""
-    if not texts:
-        return 0
+def lengths_of(texts: Sequence[str], recipe: Recipe) -> Floats:
+    """About how many tokens each text has, of texts evenly spaced."""
     sample = texts[:: max(1, len(texts) // SAMPLE)]
     tokenizer = choose(sample)[0] if recipe.tokenizer == "auto" else recipe.tokenizer
-    a_token, most = CHARACTERS.get(tokenizer, 5), min(recipe.max_length, recipe.window or recipe.max_length)
-    return round(len(texts) * float(np.mean([min(len(text) / a_token, most) for text in sample])))
+    return np.array([len(text) for text in sample]) / CHARACTERS.get(tokenizer, 5)
+
+
+def tokens_of(documents: int, lengths: Floats, recipe: Recipe) -> int:
+    """About how many tokens of so many texts the network reads in an epoch; ``lengths`` are those of some."""
+    if not documents:
+        return 0
+    most = min(recipe.max_length, recipe.window or recipe.max_length)
+    return round(documents * float(np.minimum(lengths, most).mean()))
 
 
 def crosses(texts: Sequence[str], recipe: Recipe) -> bool:
@@ -217,5 +225,6 @@ def crosses(texts: Sequence[str], recipe: Recipe) -> bool:
     usual = recipe.change(pace="steady")  # where texts are many a tenth is held out, however many networks there are
     if not recipe.dev_fraction:
         return False
-    several = networks_for(len(texts), tokens_of(texts, usual), usual) > 1
+    tokens = tokens_of(len(texts), lengths_of(texts, usual), usual)
+    several = networks_for(len(texts), tokens, usual) > 1
     return several and any(text != texts[0] for text in texts)

@@ -166,9 +166,10 @@ def prepare(
             raise ValueError(f"{many}; name a network, such as model=bilstm")
         watch(Note(many))
     data = encode(train, dev, labels, prepared, recipe)
-    if recipe.model and (longer := (windows := Windows(data.train.encoded, recipe)).longer):
+    windows = Windows(data.train.encoded, recipe)
+    if recipe.model and windows.longer:
         of_each = "of each the network learns from a run of so many, another in each epoch, and answers by more"
-        watch(Note(f"{longer:,} texts are longer than {windows.size}: {of_each}"))
+        watch(Note(f"{windows.longer:,} texts are longer than {windows.size}: {of_each}"))
     if data.train.encoded.shortened:
         watch(Note(f"{data.train.encoded.shortened:,} texts are longer than {recipe.max_length:,} tokens and were cut"))
     return dev or train, data, pipeline, recipe

@@ -6,14 +6,13 @@ import json
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import chain
-from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 
 from fenlei import compiled
 from fenlei.pipeline import WIDE, Array, Encoded
-from fenlei.reader import Read, read
+from fenlei.reader import Read, read, streams_of
 
 Ints = npt.NDArray[np.int64]
 
@@ -37,10 +36,7 @@ class Embedded:
         width = self.shape[2]
         assert width is not None
         x = np.empty((len(rows), steps, width) if self.rows_first else (steps, len(rows), width), np.float32)
-        streams: list[Any] = []
-        for name, table in self.tables.items():
-            streams += encoded.columns[name].values, table, table.dtype == np.float16
-        offsets = encoded.columns["ids"].offsets
+        offsets, streams = encoded.columns["ids"].offsets, streams_of(self.tables, encoded)
         compiled.LOOPS.embed(rows, len(rows), offsets, steps, width, self.rows_first, x, *streams)
         return x
 
@@ -100,19 +96,19 @@ class Lookups:
 def _value(name: str, fact: str, weights: Mapping[str, Array], sizes: Mapping[str, int]) -> Value | None:
     """A value as it was noted; None where the graph has weights of its own. ValueError for one that cannot be."""
     try:
-        noted = json.loads(fact)
+        noted, kind = json.loads(fact), name.partition(".")[0]
         names = dict(noted["tables"])
-        if {*names} & {*WIDE} and (name.partition(".")[0] != WEIGHED or len(names) > 1):
-            raise ValueError("a stream of ids, not of n-grams, which are as many as they like")
+        # A document has as many ids in every stream, but any number of n-grams: neither can stand for the other.
+        sizes = {stream: size for stream, size in sizes.items() if (stream in WIDE) == (kind == WEIGHED)}
         ways, attention = noted.get("ways", []), noted.get("attention", [])
         if not all(each in weights for each in chain(names.values(), *ways, attention)):
             return None
         tables = {stream: _table(weights[each], sizes[stream]) for stream, each in names.items()}
         if len({table.shape[1] for table in tables.values()}) != 1 or len(tables) > compiled.MOST:
             raise ValueError("as many columns")
-        if name.startswith(WEIGHED):
+        if kind == WEIGHED:
             return Weighed(tables[WIDE[0]])
-        if name.startswith(EMBEDDED):
+        if kind == EMBEDDED:
             return Embedded(tables, bool(noted.get("rows_first")))
         gates = [(weights[weight], weights[bias]) for weight, bias in ways]
         return read(tables, gates, [weights[each] for each in attention], noted["poolings"])

@@ -25,9 +25,8 @@ WIDE = ("ngrams", "ngram_values")  # the wide branch's columns: one row a docume
 CHUNK_TEXTS = 4096  # texts cut and looked up together: bounds the memory of any stream of texts
 CHUNK_CHARACTERS = 1_000_000
 BLOCK = 1 << 20  # numbers of a column that are looked at together
-PLACES = (
-    1 << 16
-)  # of a document cut into sentences, padding included: one of nothing but short ones stays within memory
+# Of a document cut into sentences, padding included: one long sentence among many short ones stays within memory.
+PLACES = 1 << 16
 
 
 class Ragged(NamedTuple):
@@ -137,24 +136,32 @@ class Encoded:
         """
         if len(rows) == 1 and self.sentences is None and runs is None:
             return self._alone(int(rows[0]), multiple, steps or multiple)
-        starts, lengths = self.columns["ids"].offsets[rows], self.columns["ids"].lengths_of(rows)
-        if self.sentences is not None:
-            lengths = self.sentences.pad(rows, multiple)
-            starts = starts[:, None] + np.cumsum(lengths, axis=1) - lengths
-            if runs is not None:
-                places = runs[0][:, None] + np.arange(runs[1])
-                columns = np.minimum(places, lengths.shape[1] - 1)
-                starts = np.take_along_axis(starts, columns, 1)
-                lengths = np.where(places == columns, np.take_along_axis(lengths, columns, 1), 0)
-        elif runs is not None:
-            starts, lengths = starts + runs[0], np.minimum(lengths - runs[0], runs[1])
-        spots = spread(starts, lengths, steps or multiple)  # the same for every stream
+        starts, lengths = self._spans(rows, multiple) if runs is None else self._runs(rows, *runs)
+        places = spread(starts, lengths, steps or multiple)  # the same for every stream
         arrays = {
-            name: column.pad(rows, multiple) if name in WIDE else column.fill(*spots)
+            name: column.pad(rows, multiple) if name in WIDE else column.fill(*places)
             for name, column in self.columns.items()
         }
         arrays["lengths"] = lengths
         return arrays
+
+    def _spans(self, rows: npt.NDArray[np.int64], multiple: int = 1) -> tuple[Array, Array]:
+        """Where the documents, or their sentences, begin in the flat arrays, and how long they are."""
+        starts, lengths = self.columns["ids"].offsets[rows], self.columns["ids"].lengths_of(rows)
+        if self.sentences is not None:
+            lengths = self.sentences.pad(rows, multiple)
+            starts = starts[:, None] + np.cumsum(lengths, axis=1) - lengths
+        return starts, lengths
+
+    def _runs(self, rows: npt.NDArray[np.int64], first: npt.NDArray[np.int64], most: int) -> tuple[Array, Array]:
+        """The same of at most so many tokens, or sentences, from the ``first`` on."""
+        starts, lengths = self._spans(rows)
+        if self.sentences is None:
+            return starts + first, np.minimum(lengths - first, most)
+        places = first[:, None] + np.arange(most)
+        inside = np.minimum(places, lengths.shape[1] - 1)
+        starts, lengths = (np.take_along_axis(each, inside, 1) for each in (starts, lengths))
+        return starts, np.where(places == inside, lengths, 0)
 
     def _alone(self, row: int, multiple: int, steps: int) -> Arrays:
         """The same for one document: what is cut from the flat array need not be looked up."""

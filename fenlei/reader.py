@@ -31,7 +31,7 @@ class Read:
     gates: Floats
     gate_bias: Floats
     attention: Sequence[Floats]
-    poolings: Sequence[str]
+    kinds: Ints  # of pooling, by their places in ``POOLINGS``
 
     @property
     def states(self) -> int:
@@ -41,23 +41,19 @@ class Read:
     @property
     def shape(self) -> tuple[int | None, ...]:
         """Its axes."""
-        return None, self.states * len(self.poolings)
+        return None, self.states * len(self.kinds)
 
     def find(self, encoded: Encoded, rows: Ints, _: int) -> Array:
         """Of the named documents: a document's vector is the same, to the last bit, whatever stands beside it."""
         ids, depth, width = encoded.columns["ids"], self.gates.shape[0], self.states
         longest = -(-int(ids.lengths_of(rows).max()) // ROWS) * ROWS
-        found = np.empty((len(rows), width * len(self.poolings)), np.float32)
+        found = np.empty((len(rows), width * len(self.kinds)), np.float32)
         space = np.empty(longest * (depth + 3 * width + 1) + width // self.ways, np.float32)
-        streams: list[Array | bool] = []
-        for name, table in self.tables.items():
-            streams += encoded.columns[name].values, table, table.dtype == np.float16
-        kinds = np.array([POOLINGS.index(each) for each in self.poolings])
         compiled.LOOPS.read_documents(
             *(rows, len(rows), ids.offsets, depth, width // self.ways, self.ways, self.gates, self.gate_bias),
             *(self.attention or (None,) * 3),
-            *(kinds, len(kinds), longest, space, found),
-            *streams,
+            *(self.kinds, len(self.kinds), longest, space, found),
+            *streams_of(self.tables, encoded),
         )
         return found
 
@@ -84,9 +80,16 @@ def read(
     if len(ways) > 2 or width % COLUMNS or not {*poolings} <= {*POOLINGS}:
         return None
     gates, bias = np.concatenate([way[0] for way in ways]), np.concatenate([way[1] for way in ways])
-    return Read(
-        tables, len(ways), _plain(gates.T), _plain(bias), [_plain(each.T) for each in attention], tuple(poolings)
-    )
+    kinds = np.array([POOLINGS.index(each) for each in poolings])
+    return Read(tables, len(ways), _plain(gates.T), _plain(bias), [_plain(each.T) for each in attention], kinds)
+
+
+def streams_of(tables: Mapping[str, Array], encoded: Encoded) -> list[Array | bool]:
+    """What a loop takes of each stream: its ids, its table, and whether that is of halves."""
+    found: list[Array | bool] = []
+    for name, table in tables.items():
+        found += encoded.columns[name].values, table, table.dtype == np.float16
+    return found
 
 
 def _plain(array: Array) -> Floats:

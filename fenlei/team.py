@@ -18,12 +18,14 @@ import numpy as np
 import torch
 
 from fenlei import memory, training, workers
+from fenlei.auto import passes
 from fenlei.branch import Branch, Found, Plan, build_branch
 from fenlei.checkpoint import Checkpoint
 from fenlei.lessons import Lessons
 from fenlei.models import Deep
 from fenlei.ranks import Ranks
 from fenlei.training import Epoch, Note, Report, Step, Watch
+from fenlei.windows import Windows
 from fenlei.workers import Arrays, Process, pack_json, read_message, unpack_json, write_message
 
 Event = Note | Step | Report | Epoch
@@ -223,12 +225,8 @@ def others(lessons: Lessons, networks: int, ranks: Ranks) -> int:
 def tokens_read(lessons: Lessons) -> float:
     """About how many tokens one network learns from in all its epochs; to judge one costs a third of that."""
     recipe, documents = lessons.plan.recipe, lessons.train.encoded
-    tokens = int(np.minimum(documents.lengths, recipe.window or recipe.max_length).sum())
-    judged = int(lessons.dev.encoded.columns["ids"].offsets[-1])
-    epochs = float(recipe.epochs or 1)
-    if recipe.steps is not None:
-        most = recipe.steps * (recipe.batch_size or training.BATCH_SIZE) / len(documents)
-        epochs = most if recipe.epochs is None else min(epochs, most)
+    tokens, judged = int(Windows(documents, recipe).sizes.sum()), int(lessons.dev.encoded.columns["ids"].offsets[-1])
+    epochs = passes(len(documents), recipe.epochs or (math.inf if recipe.steps else 1), recipe)
     return tokens * (epochs + recipe.pretrain_epochs) + judged * math.ceil(epochs) / 3
 
 

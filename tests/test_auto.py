@@ -15,6 +15,7 @@ from fenlei.auto import (
     decide,
     epochs_for,
     is_han,
+    lengths_of,
     networks_for,
     tokens_of,
 )
@@ -32,8 +33,12 @@ FEW = "no covering words but runs of three characters, as at most 10% of the cha
 STOPPED = "no covering words but runs of three characters, as stop words are left out"
 
 
+def tokens_in(texts: list[str], recipe: Recipe) -> int:
+    return tokens_of(len(texts), lengths_of(texts, recipe), recipe)
+
+
 def networks_of(texts: list[str], recipe: Recipe) -> int:
-    return networks_for(len(texts), tokens_of(texts, recipe), recipe)
+    return networks_for(len(texts), tokens_in(texts, recipe), recipe)
 
 
 def decided(texts: list[str], **settings: object) -> tuple[Recipe, list[str]]:
@@ -250,7 +255,7 @@ def test_long_texts_need_be_fewer_for_it() -> None:
     assert decided(["好" * 1000] * 680)[0].model == "bilstm"
     assert decided(["好" * 5000] * 680)[0].model == "mingru"
     assert decided(["好" * 5000] * 680, window=1000)[0].model == "bilstm"
-    assert tokens_of([], Recipe()) == 0
+    assert tokens_in([], Recipe()) == 0
 
 
 @pytest.mark.parametrize(
@@ -279,7 +284,7 @@ def test_long_texts_are_read_fewer_times() -> None:
 
 
 def test_a_token_of_jieba_is_not_as_long_as_a_word() -> None:
-    assert tokens_of(["今天的比赛"] * 100, Recipe(tokenizer="jieba")) == 250
+    assert tokens_in(["今天的比赛"] * 100, Recipe(tokenizer="jieba")) == 250
 
 
 def test_a_fast_pace_means_a_narrow_network_or_few_epochs() -> None:

@@ -124,7 +124,14 @@ static PyObject *weigh_of(PyObject *Py_UNUSED(module), PyObject *const *argument
     return PyLong_FromLongLong(result);
 }
 
-/* Seven arguments, then for each stream its ids, its table and whether that is of halves. */
+/* Three arguments each: ids, table, and whether that is of halves. */
+static void take_streams(const Argument *taken, Py_ssize_t many, Stream *streams)
+{
+    for (Py_ssize_t k = 0; k < many; k++, taken += 3)
+        streams[k] = (Stream){P(0), {P(1), N(2)}};
+}
+
+/* Seven arguments, then the streams. */
 static PyObject *embed_of(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
     Argument taken[7 + 3 * MOST];
@@ -132,8 +139,7 @@ static PyObject *embed_of(PyObject *Py_UNUSED(module), PyObject *const *argument
     const Py_ssize_t many = take_many(arguments, count, taken, 7, 3);
     if (many < 0)
         return NULL;
-    for (Py_ssize_t k = 0, n = 7; k < many; k++, n += 3)
-        streams[k] = (Stream){P(n), {P(n + 1), N(n + 2)}};
+    take_streams(taken + 7, many, streams);
     Py_BEGIN_ALLOW_THREADS;
     embed(streams, many, P(0), N(1), P(2), N(3), N(4), N(5), P(6));
     Py_END_ALLOW_THREADS;
@@ -141,7 +147,7 @@ static PyObject *embed_of(PyObject *Py_UNUSED(module), PyObject *const *argument
     Py_RETURN_NONE;
 }
 
-/* Sixteen arguments, then for each stream its ids, its table and whether that is of halves. */
+/* Sixteen arguments, then the streams. */
 static PyObject *read_documents_of(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
     Argument taken[16 + 3 * MOST];
@@ -149,8 +155,7 @@ static PyObject *read_documents_of(PyObject *Py_UNUSED(module), PyObject *const 
     const Py_ssize_t many = take_many(arguments, count, taken, 16, 3);
     if (many < 0)
         return NULL;
-    for (Py_ssize_t k = 0, n = 16; k < many; k++, n += 3)
-        streams[k] = (Stream){P(n), {P(n + 1), N(n + 2)}};
+    take_streams(taken + 16, many, streams);
     Py_BEGIN_ALLOW_THREADS;
     const Reader reader = {N(3), N(4), N(5), P(6), P(7), P(8), P(9), P(10), P(11), N(12)};
     read_documents(&reader, streams, many, P(0), N(1), P(2), N(13), P(14), P(15));

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import warnings
 from functools import cache
 
 import torch
@@ -83,7 +84,8 @@ def _works(device: torch.device) -> bool:
     """Whether a kernel can be compiled and run there: that takes a C compiler, and a GPU that Triton knows."""
     try:
         forward(torch.zeros(1, 1, 1, 2, 1, device=device), torch.ones(1, dtype=torch.int64, device=device))
-    except Exception:  # noqa: BLE001 - whatever it is, there is a loop in torch
+    except Exception as error:  # noqa: BLE001 - whatever it is, there is a loop in torch
+        warnings.warn(f"Triton has no kernels for {device}, mingru trains more slowly: {error}", stacklevel=2)
         return False
     return True
 
