@@ -9,8 +9,8 @@ import onnxruntime
 import torch
 
 from fenlei.layers.graph import Graph
-from fenlei.layers.packing import Packed
 from fenlei.models import Classifier
+from fenlei.packing import Packed
 from fenlei.pipeline import Array, Arrays, Encoded, Ragged
 
 SHAPES = ((1, 1), (1, 7), (3, 1), (5, 13), (16, 40))  # batch and steps at which the graph is held against the model
@@ -28,7 +28,7 @@ def export(
 
     Its initializers are named as the model's parameters. ``packed`` ones stand in it as they are stored; the model's
     own are to be equal to what is unpacked. With ``int8`` the graph that comes out, unlike the one that was checked,
-    lets packed LSTM layers compute in 8 bits: what that does to the answers is for the caller to see.
+    has packed matrices multiplied with in 8 bits: what that does to the answers is for the caller to see.
 
     The graph answers random inputs of several shapes and row lengths before it is handed out; an answer that differs
     from the model's by more than 1e-5 is an ``ArithmeticError``.

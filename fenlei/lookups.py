@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from itertools import chain
@@ -11,12 +12,15 @@ import numpy as np
 import numpy.typing as npt
 
 from fenlei import compiled
+from fenlei.packing import Bytes, find
 from fenlei.pipeline import WIDE, Array, Encoded
 from fenlei.reader import Read, read, streams_of
 
 Ints = npt.NDArray[np.int64]
 
 EMBEDDED, WEIGHED, READ = "embedded", "weighed", "read"  # values that can be given to a graph in place of its ids
+
+MOST_UNPACKED = 1 << 24  # numbers of one weight
 
 
 @dataclass(frozen=True)
@@ -65,18 +69,45 @@ class Weighed:
 Value = Embedded | Weighed | Read
 
 
+class Weights:
+    """A bundle's weights by the names of the model's: packed ones are unpacked, once, where that takes little memory.
+
+    A graph looks up packed rows itself, so one that has a large table packed is left to do so.
+    """
+
+    def __init__(self, plain: Mapping[str, Array]) -> None:
+        self._plain, self._packed = dict(plain), find(plain)
+
+    def __contains__(self, name: str) -> bool:
+        """Whether it is there and can be had."""
+        packed = self._packed.get(name)
+        return name in self._plain if packed is None else math.prod(packed.shape) <= MOST_UNPACKED
+
+    def __getitem__(self, name: str) -> Array:
+        """Its numbers."""
+        if name not in self._plain:
+            self._plain[name] = self._packed[name].unpack()
+        return self._plain[name]
+
+    def rounded(self, name: str) -> Array | Bytes:
+        """The same in 8 bits, to compute with as it is, where it is stored so."""
+        packed = self._packed.get(name)
+        return packed if isinstance(packed, Bytes) else self[name]
+
+
 class Lookups:
     """The values of a graph that are made of rows of tables, by their names.
 
     ``facts`` are what the graph says of itself, where ``fenlei.layers.graph.Graph.offer`` has noted which tables each
-    value comes from; ``weights`` are those that the graph takes; ``sizes`` are the rows that each stream, and the wide
-    branch under its column's name, may name. Without the compiled loops, and of a graph that notes nothing or has such
-    a table of its own, there are none.
+    value comes from; ``weights`` are those that the graph takes, as they are stored; ``sizes`` are the rows that each
+    stream, and the wide branch under its column's name, may name. Without the compiled loops, and of a graph that notes
+    nothing or has such a table of its own, there are none.
     """
 
     def __init__(self, facts: Mapping[str, str], weights: Mapping[str, Array], sizes: Mapping[str, int]) -> None:
         noted = {name: fact for name, fact in facts.items() if name.partition(".")[0] in (EMBEDDED, WEIGHED, READ)}
-        found = {name: _value(name, fact, weights, sizes) for name, fact in noted.items() if compiled.LOADED}
+        known = Weights(weights)
+        found = {name: _value(name, fact, known, sizes) for name, fact in noted.items() if compiled.LOADED}
         self.values = {name: value for name, value in found.items() if value is not None}
 
     @property
@@ -93,7 +124,7 @@ class Lookups:
         return {name: value.find(encoded, rows, steps) for name, value in self.values.items()}
 
 
-def _value(name: str, fact: str, weights: Mapping[str, Array], sizes: Mapping[str, int]) -> Value | None:
+def _value(name: str, fact: str, weights: Weights, sizes: Mapping[str, int]) -> Value | None:
     """A value as it was noted; None where the graph has weights of its own. ValueError for one that cannot be."""
     try:
         noted, kind = json.loads(fact), name.partition(".")[0]
@@ -110,8 +141,9 @@ def _value(name: str, fact: str, weights: Mapping[str, Array], sizes: Mapping[st
             return Weighed(tables[WIDE[0]])
         if kind == EMBEDDED:
             return Embedded(tables, bool(noted.get("rows_first")))
-        gates = [(weights[weight], weights[bias]) for weight, bias in ways]
-        return read(tables, gates, [weights[each] for each in attention], noted["poolings"])
+        take = weights.rounded if noted.get("int8") and compiled.VNNI else weights.__getitem__
+        gates = [(take(weight), weights[bias]) for weight, bias in ways]
+        return read(tables, gates, [take(each) for each in attention], noted["poolings"])
     except (ValueError, KeyError, TypeError, AttributeError, IndexError) as error:
         raise ValueError(f"model.onnx says of {name[:80]!r} what cannot be: {fact[:200]}") from error
 

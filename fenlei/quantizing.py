@@ -12,8 +12,8 @@ from torch import nn
 
 from fenlei.layers.codes import MOST_CODEWORDS, Learned
 from fenlei.layers.embedding import Full, Shared
-from fenlei.layers.packing import Parts, Sums
 from fenlei.models import Deep
+from fenlei.packing import Parts, Sums
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]

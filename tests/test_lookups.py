@@ -11,10 +11,11 @@ import numpy as np
 import onnx
 import pytest
 
-from fenlei import compiled
+from fenlei import compiled, lookups
 from fenlei.bundle import Bundle
 from fenlei.learn import Labelled, learn
-from fenlei.lookups import Lookups
+from fenlei.lookups import Embedded, Lookups
+from fenlei.packing import Bytes, Nibbles
 from fenlei.pipeline import Encoded, Ragged
 from fenlei.recipe import Recipe
 from fenlei.runtime import Predictor
@@ -66,14 +67,14 @@ def test_rows_are_summed_as_numpy_sums_them(kind: Any) -> None:
         "weighed.0": json.dumps({"tables": {"ngrams": "ngrams"}}),
         "rows alone": "yes",
     }
-    lookups = Lookups(facts, weights, {"ids": 50, "bigrams": 70, "ngrams": 30})
-    assert lookups.shapes == {"embedded.0": (None, None, 9), "embedded.1": (None, None, 9), "weighed.0": (None, 3)}
+    found_in = Lookups(facts, weights, {"ids": 50, "bigrams": 70, "ngrams": 30})
+    assert found_in.shapes == {"embedded.0": (None, None, 9), "embedded.1": (None, None, 9), "weighed.0": (None, 3)}
     rows = [rng.integers(0, 50, size).tolist() for size in (1, 30, 4)]
     ids, bigrams, ngrams = ragged([[7], *rows]), ragged([[1], *rows]), ragged([[2, 29], [0], [3] * 40, []])
     values = Ragged(rng.random(len(ngrams.values), np.float32), ngrams.offsets)
     encoded = Encoded({"ids": ids, "bigrams": bigrams, "ngrams": ngrams, "ngram_values": values})
     order = np.array([2, 0, 3, 1, 0])
-    found = lookups.find(encoded, order, 32)
+    found = found_in.find(encoded, order, 32)
     wide = {name: table.astype(np.float64) for name, table in weights.items()}
     first, both = np.zeros((2, 5, 32, 9))
     for place, row in enumerate(order):
@@ -130,6 +131,21 @@ def test_what_cannot_be_is_refused(fact: str) -> None:
     sizes = {"ids": 9, "bigrams": 9, "ngrams": 9, "ngram_values": 9} | {f"s{number}": 9 for number in range(17)}
     with pytest.raises(ValueError, match=r"model\.onnx says of 'embedded\.0' what cannot be"):
         Lookups({"embedded.0": fact}, weights, sizes)
+
+
+@needs_loops
+@pytest.mark.parametrize("kind", [Bytes, Nibbles])
+def test_packed_tables_are_unpacked_if_they_are_small(kind: type[Bytes | Nibbles], monkeypatch: Any) -> None:
+    packed = kind.pack(np.random.default_rng(0).normal(size=(9, 4)).astype(np.float32))
+    weights = {f"table.{part}": array for part, array in packed.arrays().items()}
+    facts = {name: json.dumps({"tables": {"ids": "table"}}) for name in ("embedded.0", "embedded.1")}
+    found = Lookups(facts, weights, {"ids": 9}).values
+    for value in found.values():
+        assert isinstance(value, Embedded)
+        np.testing.assert_array_equal(value.tables["ids"], packed.unpack())
+    assert len({id(value.tables["ids"]) for value in found.values() if isinstance(value, Embedded)}) == 1
+    monkeypatch.setattr(lookups, "MOST_UNPACKED", 35)
+    assert not Lookups(facts, weights, {"ids": 9}).values
 
 
 @needs_loops

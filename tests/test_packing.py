@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import numpy as np
 import onnxruntime
 import pytest
@@ -9,7 +11,7 @@ from onnx import TensorProto, helper
 
 from fenlei.bundle import initializers
 from fenlei.layers.graph import Graph
-from fenlei.layers.packing import Bytes, Nibbles, Packed, find, unpack
+from fenlei.packing import Bytes, Nibbles, Packed, find, unpack
 from fenlei.quantizing import parts, sums
 
 WEIGHT = np.random.default_rng(0).normal(0, 1, (70, 12)).astype(np.float32)
@@ -47,6 +49,15 @@ def test_packed_numbers_stay_near(name: str, most: float) -> None:
     error = np.sqrt(((packed.unpack() - WEIGHT) ** 2).mean() / (WEIGHT**2).mean())
     assert 0 < error < most
     assert packed.nbytes < WEIGHT.astype(np.float16).nbytes or name in ("sums", "parts")
+
+
+@pytest.mark.parametrize("name", PACKED)
+def test_the_shape_is_known_beforehand(name: str) -> None:
+    packed = PACKED[name]
+    assert packed.shape == packed.unpack().shape == WEIGHT.shape
+    for part, array in packed.arrays().items():
+        with pytest.raises(ValueError, match=r"of shape \(.*\) for (numbers|words) of shape"):
+            _ = dataclasses.replace(packed, **{part: array[None]}).shape
 
 
 def test_zeros_and_tiny_numbers_survive() -> None:

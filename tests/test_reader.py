@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 from collections.abc import Callable
 from typing import Any
@@ -11,9 +12,12 @@ import pytest
 import torch
 
 from fenlei import compiled
+from fenlei.layers.mingru import scan_in_torch
+from fenlei.layers.pooling import Attention
 from fenlei.learn import Labelled, learn
 from fenlei.lookups import Lookups
 from fenlei.models.mingru import MinGRU
+from fenlei.packing import Bytes
 from fenlei.pipeline import Encoded, Ragged
 from fenlei.reader import Read, read
 from fenlei.recipe import Recipe
@@ -23,7 +27,8 @@ Sets = tuple[Labelled, Labelled]
 Jumble = Callable[[int, int, int], list[str]]
 
 pytestmark = pytest.mark.skipif(not compiled.LOADED, reason="this installation has no compiled loops")
-ROWS, D = {"ids": 50, "bigrams": 70}, 9
+needs_vnni = pytest.mark.skipif(not compiled.VNNI, reason="this processor does not multiply in 8 bits")
+ROWS, D = {"ids": 50, "bigrams": 70}, 12
 LENGTHS = [3, 1, 200, 4, 5, 64, 70]
 
 
@@ -43,15 +48,36 @@ def documents() -> Encoded:
     return Encoded({name: Ragged(rng.integers(0, rows, offsets[-1]), offsets) for name, rows in ROWS.items()})
 
 
-def reader(encoder: MinGRU, poolings: list[str], kind: Any) -> Read | None:
-    ways = [(way.weight.detach().numpy(), way.bias.detach().numpy()) for way in encoder.recurrent.ways]
+def as_it_is(weight: Any) -> Any:
+    return weight
+
+
+def reader(encoder: MinGRU, poolings: list[str], kind: Any, pack: Callable[[Any], Any] = as_it_is) -> Read | None:
+    ways = [(pack(way.weight.detach().numpy()), way.bias.detach().numpy()) for way in encoder.recurrent.ways]
     attention = [
-        weight.detach().numpy()
-        for name, part in zip(poolings, encoder.pooling.parts, strict=True)
-        if name == "attention"
-        for weight in (part.project.weight, part.project.bias, part.context.weight)
+        weight
+        for part in encoder.pooling.parts
+        if isinstance(part, Attention)
+        for weight in (
+            pack(part.project.weight.detach().numpy()),
+            part.project.bias.detach().numpy(),
+            part.context.weight.detach().numpy(),
+        )
     ]
     return read(tables(kind), ways, attention, poolings)
+
+
+def sums_of(encoded: Encoded, row: int, kind: Any) -> Any:
+    """The vectors of a document's tokens, summed as the loop sums them."""
+    start, end = encoded.columns["ids"].offsets[row : row + 2]
+    return sum(tables(kind)[name].astype(np.float32)[encoded.columns[name].values[start:end]] for name in ROWS)
+
+
+def rounded_product(x: Any, weight: Bytes, bias: Any) -> Any:
+    """``x W^T + b`` of rows rounded to 8 bits each by its largest number, in whole numbers."""
+    step = np.abs(x).max(1, keepdims=True).astype(np.float64) / 127
+    whole = np.round(x / step).astype(np.int64) @ weight.int8.astype(np.int64).T
+    return whole * step * weight.scale.astype(np.float64).T + bias
 
 
 @pytest.mark.parametrize("kind", [np.float16, np.float32])
@@ -64,16 +90,54 @@ def test_a_document_is_read_as_torch_reads_it(size: int, poolings: list[str], ki
     vectors = found.find(encoded, order, 0)
     assert vectors.shape == (len(order), found.shape[1])
     for row, vector in zip(order, vectors, strict=True):
-        start, end = encoded.columns["ids"].offsets[row : row + 2]
-        x = sum(tables(kind)[name].astype(np.float64)[encoded.columns[name].values[start:end]] for name in ROWS)
+        x = torch.from_numpy(sums_of(encoded, row, kind).astype(np.float64))[None]
         with torch.no_grad():
-            expected = encoder(torch.from_numpy(x)[None], torch.ones(1, end - start, dtype=torch.bool))[0]
+            expected = encoder(x, torch.ones(x.shape[:2], dtype=torch.bool))[0]
         np.testing.assert_allclose(vector, expected, rtol=2e-5, atol=2e-5)
 
 
-def test_a_document_alone_is_read_to_the_same_bits() -> None:
+@needs_vnni
+@pytest.mark.parametrize("poolings", [["max", "mean"], ["last", "attention"]])
+@pytest.mark.parametrize("size", [16, 48])
+def test_in_8_bits_products_are_those_of_whole_numbers(size: int, poolings: list[str]) -> None:
+    encoder, encoded = network(size, poolings), documents()
+    found = reader(encoder, poolings, np.float16, Bytes.pack)
+    assert found is not None
+    assert found.gates.int8 is not None
+    ways = [(Bytes.pack(way.weight.detach().numpy()), way.bias.detach().numpy()) for way in encoder.recurrent.ways]
+    order = np.arange(len(LENGTHS))
+    for row, vector in zip(order, found.find(encoded, order, 0), strict=True):
+        x = sums_of(encoded, row, np.float16)
+        u = np.stack([rounded_product(x, *way) for way in ways], 1).reshape(1, len(x), 2, 2, size)
+        h = scan_in_torch(torch.from_numpy(u), torch.tensor([len(x)])).flatten(2)
+        mask, parts = torch.ones(1, len(x), dtype=torch.bool), []
+        for part in encoder.pooling.parts:
+            if isinstance(part, Attention):
+                project, steps = Bytes.pack(part.project.weight.detach().numpy()), h[0].numpy().astype(np.float32)
+                hidden = np.tanh(rounded_product(steps, project, part.project.bias.detach().numpy()))
+                scores = torch.from_numpy(hidden) @ part.context.weight.detach()[0]
+                parts.append((h[0] * torch.softmax(scores, 0)[:, None]).sum(0))
+            else:
+                parts.append(part(h, mask)[0])
+        np.testing.assert_allclose(vector, torch.cat(parts), rtol=1e-3, atol=1e-4)
+
+
+@needs_vnni
+def test_in_8_bits_a_text_without_any_number_is_read_too() -> None:
+    encoder = network(16, ["max", "attention"])
+    found = reader(encoder, ["max", "attention"], np.float16, Bytes.pack)
+    assert found is not None
+    silent = dataclasses.replace(found, tables={"ids": np.zeros((50, D), np.float16)})
+    vectors = silent.find(documents(), np.arange(len(LENGTHS)), 0)
+    with torch.no_grad():
+        expected = encoder(torch.zeros(1, 200, D, dtype=torch.float64), torch.ones(1, 200, dtype=torch.bool))[0]
+    np.testing.assert_allclose(vectors[2], expected, atol=0.02)
+
+
+@pytest.mark.parametrize("pack", [as_it_is, pytest.param(Bytes.pack, marks=needs_vnni)])
+def test_a_document_alone_is_read_to_the_same_bits(pack: Callable[[Any], Any]) -> None:
     poolings = ["max", "mean", "attention", "last"]
-    found, encoded = reader(network(32, poolings), poolings, np.float16), documents()
+    found, encoded = reader(network(32, poolings), poolings, np.float16, pack), documents()
     assert found is not None
     together = found.find(encoded, np.arange(len(LENGTHS)), 0)
     for row in range(len(LENGTHS)):
@@ -140,3 +204,17 @@ def test_what_cannot_be_is_refused(change: dict[str, Any]) -> None:
 def test_weights_of_the_graphs_own_are_left_to_it() -> None:
     without = {name: weight for name, weight in WEIGHTS.items() if name != "w"}
     assert not Lookups({"read.0": json.dumps(GOOD)}, without, {"ids": 9}).values
+
+
+@pytest.mark.parametrize("int8", [True, False])
+def test_packed_weights_are_unpacked_or_rounded_with(int8: bool) -> None:
+    rng = np.random.default_rng(0)
+    table, packed = rng.normal(size=(9, 4)).astype(np.float16), Bytes.pack(rng.normal(size=(64, 4)).astype(np.float32))
+    weights = {"table": table, "b": np.zeros(64, np.float32), "w.int8": packed.int8, "w.scale": packed.scale}
+    found = Lookups({"read.0": json.dumps(GOOD | {"int8": int8})}, weights, {"ids": 9}).values["read.0"]
+    assert isinstance(found, Read)
+    assert (found.gates.int8 is not None) == (int8 and compiled.VNNI)
+    if found.gates.floats is not None:
+        np.testing.assert_array_equal(found.gates.floats, packed.unpack().T)
+    with pytest.raises(ValueError, match=r"model\.onnx says of 'read\.0' what cannot be"):
+        Lookups({"read.0": json.dumps(GOOD)}, weights | {"w.scale": packed.scale.T}, {"ids": 9})

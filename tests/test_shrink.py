@@ -10,13 +10,14 @@ import numpy as np
 import onnx
 import pytest
 
+from fenlei import compiled
 from fenlei.bundle import Bundle
 from fenlei.export import export
-from fenlei.layers.packing import Bytes, find
 from fenlei.learn import Labelled as Labels
 from fenlei.learn import learn
 from fenlei.linear import unfinished_fits
 from fenlei.models import restore
+from fenlei.packing import Bytes, find
 from fenlei.runtime import INT8_TOLERANCE, Predictor
 from fenlei.shrink import Shrunk, in_int8, shrink
 from fenlei.shrink.branches import LADDER, Branches, size_of
@@ -161,6 +162,28 @@ def test_lstm_layers_in_8_bits_answer_nearly_the_same(
     assert rounded.verify() <= INT8_TOLERANCE
 
 
+@pytest.mark.skipif(not compiled.VNNI, reason="this processor does not multiply in 8 bits")
+def test_mingru_in_8_bits_answers_nearly_the_same_and_alone_as_beside_others(
+    chinese: tuple[Labelled, Labelled], tiny: Recipe, tmp_path: object
+) -> None:
+    options = {"hidden_size": 32, "pooling": ["attention", "max"]}
+    exact = learn(
+        *chinese, tiny.change(epochs=2, model="mingru", embedding_size=32, options=options), lambda event: None
+    )
+    made = in_int8(exact, chinese[1].texts, chinese[1].sets)
+    rounded = Predictor(Bundle.load(made.bundle.save(f"{tmp_path}/B")))
+    texts = chinese[0].texts
+    before, after = Predictor(exact).predict_proba(texts), rounded.predict_proba(texts)
+    assert 0 < np.abs(after - before).max() <= INT8_TOLERANCE
+    for place in range(0, len(texts), 9):
+        assert rounded.predict_proba(texts[place : place + 1]).tobytes() == after[place].tobytes()
+    with pytest.MonkeyPatch.context() as patch:  # a processor that cannot
+        patch.setattr(compiled, "VNNI", False)
+        elsewhere = Predictor(made.bundle)
+    assert 0 < np.abs(elsewhere.predict_proba(texts) - after).max() <= INT8_TOLERANCE
+    assert elsewhere.verify() <= INT8_TOLERANCE
+
+
 def test_8_bits_are_refused_where_they_answer_otherwise_or_there_is_no_lstm(
     bundle: Bundle, chinese: tuple[Labelled, Labelled], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -176,7 +199,7 @@ def test_8_bits_are_refused_where_they_answer_otherwise_or_there_is_no_lstm(
     monkeypatch.undo()
     linear = shrink(bundle, chinese[1].texts, chinese[1].sets, 17_000).bundle
     assert linear.model["branches"] == 0
-    with pytest.raises(ValueError, match="--int8 is for networks with LSTM layers, and this bundle has none"):
+    with pytest.raises(ValueError, match="--int8 is for mingru and for LSTM layers, and this bundle has neither"):
         in_int8(linear, chinese[1].texts, chinese[1].sets)
 
 

@@ -147,18 +147,24 @@ static PyObject *embed_of(PyObject *Py_UNUSED(module), PyObject *const *argument
     Py_RETURN_NONE;
 }
 
-/* Sixteen arguments, then the streams. */
+/* Five arguments: floats or None, or bytes with scales and sums, or three times None; then the bias. */
+static Matrix take_matrix(const Argument *taken)
+{
+    return (Matrix){P(0), P(1), P(2), P(3), P(4)};
+}
+
+/* Twenty-two arguments, then the streams. */
 static PyObject *read_documents_of(PyObject *Py_UNUSED(module), PyObject *const *arguments, Py_ssize_t count)
 {
-    Argument taken[16 + 3 * MOST];
+    Argument taken[22 + 3 * MOST];
     Stream streams[MOST];
-    const Py_ssize_t many = take_many(arguments, count, taken, 16, 3);
+    const Py_ssize_t many = take_many(arguments, count, taken, 22, 3);
     if (many < 0)
         return NULL;
-    take_streams(taken + 16, many, streams);
+    take_streams(taken + 22, many, streams);
     Py_BEGIN_ALLOW_THREADS;
-    const Reader reader = {N(3), N(4), N(5), P(6), P(7), P(8), P(9), P(10), P(11), N(12)};
-    read_documents(&reader, streams, many, P(0), N(1), P(2), N(13), P(14), P(15));
+    const Reader reader = {N(3), N(4), N(5), take_matrix(taken + 6), take_matrix(taken + 11), P(16), P(17), N(18)};
+    read_documents(&reader, streams, many, P(0), N(1), P(2), N(19), P(20), P(21));
     Py_END_ALLOW_THREADS;
     release(taken, count);
     Py_RETURN_NONE;
@@ -195,7 +201,8 @@ static struct PyModuleDef definition = {PyModuleDef_HEAD_INIT, "_loops", NULL, -
 PyMODINIT_FUNC PyInit__loops(void)
 {
     PyObject *module = PyModule_Create(&definition);
-    if (module && PyModule_AddIntConstant(module, "SOURCE", (long)(int32_t)SOURCE) < 0) {
+    if (module && (PyModule_AddIntConstant(module, "SOURCE", (long)(int32_t)SOURCE) < 0 ||
+                   PyModule_AddIntConstant(module, "VNNI", VNNI ? 1 : 0) < 0)) {
         Py_DECREF(module);
         return NULL;
     }

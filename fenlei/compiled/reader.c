@@ -2,14 +2,35 @@
 
 #include "common.h"
 
+#if defined(__GNUC__) && defined(__x86_64__)
+#include <immintrin.h>
+#include <string.h>
+#define VNNI __builtin_cpu_supports("avx512vnni")
+#else
+#define VNNI 0
+#endif
+
 #define ROWS 4     /* of a product that are computed together: their sums stay in registers */
 #define COLUMNS 32 /* a product's columns are a multiple of these */
 #define MOST_FETCHED 64 /* tokens of the next document whose rows are on their way meanwhile */
 
+/* Numbers (depth, columns) that rows are multiplied with, and a bias (columns).
+ *
+ * In 8 bits where bytes are there, of which the runtime makes use only where the processor is VNNI: they are scales
+ * (columns) times bytes, which lie in blocks, (columns / COLUMNS, depth / 4, COLUMNS, 4); sums (columns) are 128 times
+ * the sum of a column's bytes. */
+typedef struct {
+    const float *floats;
+    const int8_t *bytes;
+    const float *scales;
+    const int32_t *sums;
+    const float *bias;
+} Matrix;
+
 /* x (rows, depth) times weight (depth, columns), plus bias (columns): y (rows, columns); rows are a multiple of ROWS.
  *
  * Every number is summed from the first of depth to the last, whatever stands beside it. */
-INLINE void multiply(const float *restrict x, const float *restrict weight, const float *restrict bias, int64_t rows,
+INLINE void multiply_floats(const float *restrict x, const float *restrict weight, const float *restrict bias, int64_t rows,
                      int64_t depth, int64_t columns, float *restrict y)
 {
     for (int64_t c = 0; c < columns; c += COLUMNS)
@@ -28,6 +49,69 @@ INLINE void multiply(const float *restrict x, const float *restrict weight, cons
         }
 }
 
+typedef union {
+    float value;
+    int32_t bits;
+} Bits;
+
+#define MAGIC 0x1.8p23f /* added to a small number it leaves the nearest whole one in the lowest bits */
+
+/* Each row of x (rows, depth) as whole numbers from 1 to 255, 128 for 0, times a step of its own: q and steps (rows).
+ *
+ * A row's step is of that row alone, so that what is beside it changes nothing. */
+INLINE void round_rows(const float *restrict x, int64_t rows, int64_t depth, uint8_t *restrict q,
+                       float *restrict steps)
+{
+    for (int64_t n = 0; n < rows; n++, x += depth, q += depth) {
+        Bits largest = {0}; /* of numbers without a sign the bits are in the order of the numbers */
+        for (int64_t d = 0; d < depth; d++) {
+            const Bits number = {fabsf(x[d])};
+            largest.bits = number.bits > largest.bits ? number.bits : largest.bits;
+        }
+        const float inverse = largest.value > 0 ? 127 / largest.value : 0;
+        for (int64_t d = 0; d < depth; d++) {
+            const Bits number = {x[d] * inverse + (MAGIC + 128)};
+            q[d] = (uint8_t)number.bits;
+        }
+        steps[n] = largest.value / 127;
+    }
+}
+
+#if defined(__GNUC__) && defined(__x86_64__)
+/* What multiply_floats computes, of x as round_rows has it and of weights in bytes: products of 8 bits, four of them
+ * summed up in 32 by one instruction. */
+__attribute__((target("avx512f,avx512bw,avx512vl,avx512vnni"))) static void
+multiply_bytes(const uint8_t *restrict q, const float *restrict steps, const Matrix *weight, int64_t rows,
+               int64_t depth, int64_t columns, float *restrict y)
+{
+    const int8_t *block = weight->bytes;
+    for (int64_t c = 0; c < columns; c += COLUMNS, block += depth * COLUMNS)
+        for (int64_t n = 0; n < rows; n += ROWS) {
+            __m512i sums[ROWS][2];
+            for (int r = 0; r < ROWS; r++)
+                sums[r][0] = sums[r][1] = _mm512_setzero_si512();
+            for (int64_t d = 0; d < depth; d += 4) {
+                const __m512i low = _mm512_loadu_si512(block + d * COLUMNS);
+                const __m512i high = _mm512_loadu_si512(block + d * COLUMNS + 64);
+                for (int r = 0; r < ROWS; r++) {
+                    int32_t four;
+                    memcpy(&four, q + (n + r) * depth + d, 4);
+                    sums[r][0] = _mm512_dpbusd_epi32(sums[r][0], _mm512_set1_epi32(four), low);
+                    sums[r][1] = _mm512_dpbusd_epi32(sums[r][1], _mm512_set1_epi32(four), high);
+                }
+            }
+            for (int r = 0; r < ROWS; r++)
+                for (int half = 0; half < 2; half++) {
+                    const int64_t k = c + 16 * half;
+                    const __m512i whole = _mm512_sub_epi32(sums[r][half], _mm512_loadu_si512(weight->sums + k));
+                    const __m512 scale = _mm512_mul_ps(_mm512_set1_ps(steps[n + r]), _mm512_loadu_ps(weight->scales + k));
+                    const __m512 bias = _mm512_loadu_ps(weight->bias + k);
+                    _mm512_storeu_ps(y + (n + r) * columns + k, _mm512_fmadd_ps(_mm512_cvtepi32_ps(whole), scale, bias));
+                }
+        }
+}
+#endif
+
 enum { MEAN, MAX, ATTENTION, LAST }; /* poolings, in the order of fenlei.reader.POOLINGS */
 
 /* The weights of a reader: H numbers a state, ways of them, W = ways * H; vectors of D numbers.
@@ -36,21 +120,39 @@ enum { MEAN, MAX, ATTENTION, LAST }; /* poolings, in the order of fenlei.reader.
  * attention's. Matrices are laid out as multiply takes them. */
 typedef struct {
     int64_t D, H, ways;
-    const float *gates, *gate_bias, *project, *project_bias, *context;
+    Matrix gates, project;
+    const float *context;
     const int64_t *pools; /* kinds of pooling */
     int64_t many;         /* of them */
 } Reader;
 
-/* Of one document at a time: x (steps, D), u (steps, 2 * W), h (steps, W), the scores of its steps, one state (H). */
+/* Of one document at a time: x (steps, D), u (steps, 2 * W), h (steps, W), the scores of its steps, one state (H), and
+ * what is multiplied in 8 bits. */
 typedef struct {
-    float *x, *u, *h, *scores, *state;
+    float *x, *u, *h, *scores, *state, *rounding;
+    uint8_t *rounded;
 } Scratch;
 
-/* The parts of space, which has rows * (D + 3 * W + 1) + H numbers. */
-INLINE Scratch divide(float *space, int64_t rows, int64_t D, int64_t W)
+/* The parts of space, which has rows * (D + 3 * W + 2) + H numbers, and where matrices are of bytes room for rows * D
+ * or rows * W bytes more, whichever are more. */
+INLINE Scratch divide(float *space, int64_t rows, int64_t D, int64_t H, int64_t W)
 {
     float *u = space + rows * D, *h = u + rows * 2 * W, *scores = h + rows * W;
-    return (Scratch){space, u, h, scores, scores + rows};
+    float *state = scores + rows, *rounding = state + H;
+    return (Scratch){space, u, h, scores, state, rounding, (uint8_t *)(rounding + rows)};
+}
+
+INLINE void multiply(const float *restrict x, const Matrix *weight, int64_t rows, int64_t depth, int64_t columns,
+                     const Scratch *scratch, float *restrict y)
+{
+#if defined(__GNUC__) && defined(__x86_64__)
+    if (weight->bytes) {
+        round_rows(x, rows, depth, scratch->rounded, scratch->rounding);
+        multiply_bytes(scratch->rounded, scratch->rounding, weight, rows, depth, columns, y);
+        return;
+    }
+#endif
+    multiply_floats(x, weight->floats, weight->bias, rows, depth, columns, y);
 }
 
 INLINE void pool_mean(const float *h, int64_t length, int64_t W, float *restrict found)
@@ -78,7 +180,7 @@ INLINE void pool_attention(const Reader *reader, const Scratch *scratch, int64_t
                            float *restrict found)
 {
     float largest = -INFINITY, total = 0;
-    multiply(scratch->h, reader->project, reader->project_bias, rows, W, W, scratch->u);
+    multiply(scratch->h, &reader->project, rows, W, W, scratch, scratch->u);
     for (int64_t t = 0; t < length; t++) {
         float lanes[COLUMNS] = {0}; /* so many sums side by side, added up at the end */
         for (int64_t d = 0; d < W; d += COLUMNS)
@@ -125,7 +227,7 @@ static EACH_PROCESSOR void read_documents(const Reader *reader, const Stream *st
                                           int64_t most, float *space, float *restrict found)
 {
     const int64_t D = reader->D, H = reader->H, ways = reader->ways, W = ways * H;
-    const Scratch scratch = divide(space, most, D, W);
+    const Scratch scratch = divide(space, most, D, H, W);
     for (int64_t b = 0; b < count; b++) {
         const int64_t start = offsets[documents[b]], length = offsets[documents[b] + 1] - start;
         const int64_t rows = (length + ROWS - 1) / ROWS * ROWS;
@@ -139,7 +241,7 @@ static EACH_PROCESSOR void read_documents(const Reader *reader, const Stream *st
             }
         if (b + 1 < count) /* its rows come from memory while this one is computed */
             fetch_document(streams, many, offsets[documents[b + 1]], offsets[documents[b + 1] + 1], D);
-        multiply(scratch.x, reader->gates, reader->gate_bias, rows, D, 2 * W, scratch.u);
+        multiply(scratch.x, &reader->gates, rows, D, 2 * W, &scratch, scratch.u);
         const Array u = {scratch.u, 0}, h = {scratch.h, 0};
         forward(u, &length, 1, length, ways, H, scratch.state, h);
         for (int64_t k = length * W; k < rows * W; k++)

@@ -12,7 +12,7 @@ import onnx
 import torch
 from onnx import TensorProto, helper, numpy_helper
 
-from fenlei.layers.packing import Bytes, Packed
+from fenlei.packing import Bytes, Packed
 
 OPSET = 17
 IR_VERSION = 9
@@ -60,23 +60,23 @@ class Graph:
 
     def weight(self, tensor: torch.Tensor) -> str:
         """A tensor of the model's own, no view of one, as float32 or whole numbers."""
-        name = self._names.get(_place(tensor), "")
+        name = self.named(tensor)
         if name in self._packed:
             return self._packed[name].whole(self, name)
         return self._wide(self.once(name, array := stored(tensor)), array)
 
     def bytes_of(self, tensor: torch.Tensor) -> tuple[str, str] | None:
-        """The whole numbers and the scales of a packed tensor, where the graph is to compute with them as they are."""
-        name = self._names.get(_place(tensor), "")
+        """The whole numbers and the scales of a packed tensor that the graph is to compute with as they are."""
+        name = self.named(tensor)
         packed = self._packed.get(name)
-        if not (self._int8 and isinstance(packed, Bytes)):
+        if not (self.rounds(tensor) and isinstance(packed, Bytes)):
             return None
         scale = self.add("Cast", self.once(f"{name}.scale", packed.scale), to=TensorProto.FLOAT)
         return self.once(f"{name}.int8", packed.int8), scale
 
     def gather(self, table: torch.Tensor, rows: str) -> str:
         """Rows of a table ``(V, D)`` as float32; the table is stored in half the bytes if float16 holds it exactly."""
-        name = self._names.get(_place(table), "")
+        name = self.named(table)
         if name in self._packed:
             return self._packed[name].rows(self, name, rows)
         array = stored(table)
@@ -146,14 +146,17 @@ class Graph:
         self._facts[key] = value
 
     def named(self, tensor: torch.Tensor) -> str:
-        """The name under which the weights hold a tensor; empty where they have none, or have it packed."""
-        name = self._names.get(_place(tensor), "")
-        return "" if name in self._packed else name
+        """The name under which the weights hold a tensor, packed or not; empty where they have none."""
+        return self._names.get(_place(tensor), "")
+
+    def rounds(self, tensor: torch.Tensor) -> bool:
+        """Whether whoever answers is to compute with the whole numbers of a packed tensor as they are."""
+        return self._int8 and isinstance(self._packed.get(self.named(tensor)), Bytes)
 
     def offer(self, value: str, kind: str, tables: Mapping[str, torch.Tensor], **notes: Any) -> str:
         """The same value, which whoever answers may give in its place: it is made of rows of ``tables`` by stream.
 
-        It is noted, with ``notes``, under the name ``kind.NUMBER``, from 0 on, unless a table is packed.
+        It is noted, with ``notes``, under the name ``kind.NUMBER``, from 0 on.
         """
         names = {stream: self.named(table) for stream, table in tables.items()}
         if not all(names.values()):

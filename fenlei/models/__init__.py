@@ -13,7 +13,6 @@ import torch
 
 from fenlei.bundle import Bundle
 from fenlei.layers.embedding import EMBEDDINGS, options_of
-from fenlei.layers.packing import unpack
 from fenlei.layers.wide import WideTable
 from fenlei.models.bilstm import BiLSTM
 from fenlei.models.classifier import Classifier
@@ -28,6 +27,7 @@ from fenlei.models.rcnn import RCNN
 from fenlei.models.rnn import RNN
 from fenlei.models.stacked import Stacked
 from fenlei.models.textcnn import TextCNN
+from fenlei.packing import unpack
 
 __all__ = ["ENCODERS", "Classifier", "Deep", "build", "encoder_options", "restore", "try_out"]
 

@@ -9,6 +9,7 @@ from typing import Any, ClassVar
 from torch import Tensor, nn
 
 from fenlei.layers.graph import Graph
+from fenlei.layers.recurrent import Recurrent
 
 
 class Encoder(nn.Module, ABC):
@@ -45,6 +46,11 @@ class Encoder(nn.Module, ABC):
     def described(self, graph: Graph) -> Mapping[str, Any]:  # noqa: ARG002 - most say nothing
         """What ``fenlei.reader`` must know to do without the nodes: names of weights; empty where it cannot."""
         return {}
+
+    def rounding(self) -> list[Tensor]:
+        """The matrices that can be multiplied with in 8 bits: those of LSTM layers."""
+        layers = [each for each in self.modules() if isinstance(each, Recurrent) and each.cell == "lstm"]
+        return [each for layer in layers for each in layer.parameters() if each.ndim == 2]
 
     def states(self, x: Tensor, mask: Tensor) -> Tensor:
         """``x (B, T, D)`` to a vector a step, ``(B, T, state_width)``."""

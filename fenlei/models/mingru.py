@@ -6,6 +6,8 @@ from collections.abc import Mapping, Sequence
 from itertools import chain
 from typing import Any, ClassVar
 
+from torch import Tensor
+
 from fenlei.layers.graph import Graph
 from fenlei.layers.mingru import MinimalGRU
 from fenlei.layers.pooling import Attention
@@ -30,7 +32,10 @@ class MinGRU(Reader):
         super().__init__(MinimalGRU(input_size, hidden_size, bidirectional=True), pooling)
 
     def described(self, graph: Graph) -> Mapping[str, Any]:
-        """Names of the gates' weights, way by way, and of the attention's; the poolings in their order."""
+        """Names of the gates' weights, way by way, and of the attention's; the poolings in their order.
+
+        ``int8`` where all matrices are to be multiplied with in 8 bits.
+        """
         ways = [[graph.named(way.get_parameter(name)) for name in ("weight", "bias")] for way in self.recurrent.ways]
         attention = [
             graph.named(weight)
@@ -40,4 +45,10 @@ class MinGRU(Reader):
         ]
         if not all([*chain(*ways), *attention]):
             return {}
-        return {"ways": ways, "attention": attention, "poolings": self.pooling.names}
+        rounded = {"int8": True} if all(graph.rounds(each) for each in self.rounding()) else {}
+        return {"ways": ways, "attention": attention, "poolings": self.pooling.names} | rounded
+
+    def rounding(self) -> list[Tensor]:
+        """The matrices of the gates and of the attention."""
+        projects = [part.project.weight for part in self.pooling.parts if isinstance(part, Attention)]
+        return [*(way.get_parameter("weight") for way in self.recurrent.ways), *projects]

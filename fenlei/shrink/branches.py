@@ -14,9 +14,9 @@ from fenlei import eliasfano, quantizing, training
 from fenlei.bundle import Bundle
 from fenlei.layers.codes import MOST_CODEWORDS
 from fenlei.layers.graph import stored
-from fenlei.layers.packing import Bytes, Nibbles, Packed
 from fenlei.models import Deep, restore
 from fenlei.ngrams import NgramTable
+from fenlei.packing import Bytes, Nibbles, Packed
 from fenlei.pipeline import Pipeline
 from fenlei.recipe import Recipe
 from fenlei.shrink.heldout import HeldOut

@@ -11,8 +11,8 @@ import numpy.typing as npt
 
 from fenlei import eliasfano, quantizing
 from fenlei.layers.codes import MOST_CODEWORDS
-from fenlei.layers.packing import Bytes, Packed
 from fenlei.ngrams import NgramTable
+from fenlei.packing import Bytes, Packed
 from fenlei.shrink.heldout import HeldOut
 from fenlei.wide import Wide, idf_of, steps_of
 

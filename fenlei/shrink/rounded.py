@@ -1,7 +1,9 @@
-"""LSTM layers that compute in 8 bits: faster, and offered only where held-out texts are answered nearly the same.
+"""Networks that multiply in 8 bits: faster, and offered only where held-out texts are answered nearly the same.
 
-onnxruntime's operator rounds what it computes by a scale that it takes from the whole batch, so that a text's answer
-depends, within the bounds below, on the texts beside it.
+LSTM layers and ``mingru``. Of an LSTM onnxruntime's operator rounds what it computes by a scale that it takes from the
+whole batch, so that a text's answer depends, within the bounds below, on the texts beside it. The compiled loop of
+``mingru`` rounds each step by a scale of its own, and nothing depends on what is beside it. It computes in 8 bits where
+the processor has an instruction for that, elsewhere in float32.
 """
 
 from __future__ import annotations
@@ -17,9 +19,8 @@ import torch
 from fenlei.bundle import Bundle
 from fenlei.decisions import measure
 from fenlei.export import export
-from fenlei.layers.packing import Bytes, find
-from fenlei.layers.recurrent import Recurrent
 from fenlei.models import Classifier, restore
+from fenlei.packing import Bytes, find
 from fenlei.runtime import INT8_TOLERANCE, Predictor
 from fenlei.scoring import Held, assess
 from fenlei.shrink.heldout import HeldOut
@@ -43,8 +44,8 @@ class Rounded(NamedTuple):
 def in_int8(
     bundle: Bundle, texts: Sequence[str], labels: Sequence[Sequence[str]], say: Say = lambda _: None
 ) -> Rounded:
-    """The bundle with its LSTM layers in 8 bits; ValueError where it has none, or held-out texts are answered too
-    differently.
+    """The bundle with its matrices in 8 bits; ValueError where it has none that can be, or held-out texts are answered
+    too differently.
     """
     exact = Predictor(bundle)
     dev = HeldOut.read(texts, labels, bundle.labels, exact.several, exact.pipeline)
@@ -52,7 +53,7 @@ def in_int8(
     model = restore(bundle, sizes)
     names = matrices(model)
     if not names:
-        raise ValueError("--int8 is for networks with LSTM layers, and this bundle has none: leave it out")
+        raise ValueError("--int8 is for mingru and for LSTM layers, and this bundle has neither: leave it out")
     state = model.state_dict()
     weights = {name: array for name, array in bundle.weights.items() if not {name, name.rpartition(".")[0]} & names}
     for name in names:
@@ -66,11 +67,9 @@ def in_int8(
 
 
 def matrices(model: Classifier) -> set[str]:
-    """The names of the LSTM layers' matrices."""
-    layers = [
-        (name, each) for name, each in model.named_modules() if isinstance(each, Recurrent) and each.cell == "lstm"
-    ]
-    return {f"{name}.{key}" for name, layer in layers for key, value in layer.named_parameters() if value.ndim == 2}
+    """The names of the matrices that can be multiplied with in 8 bits."""
+    found = {id(each) for branch in model.branches for each in branch.encoder.rounding()}
+    return {name for name, each in model.named_parameters() if id(each) in found}
 
 
 def judged(made: Bundle, exact: Predictor, dev: HeldOut, say: Say) -> Rounded:

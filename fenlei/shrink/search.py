@@ -15,10 +15,10 @@ from fenlei.blending import likelihood, shift, weigh
 from fenlei.bundle import Bundle
 from fenlei.decisions import measure
 from fenlei.export import export
-from fenlei.layers.packing import find, unpack
 from fenlei.linear import unfinished_fits
 from fenlei.models import restore
 from fenlei.objective import name_of_quality, quality
+from fenlei.packing import find, unpack
 from fenlei.pipeline import Pipeline
 from fenlei.runtime import Predictor
 from fenlei.scoring import Held, assess

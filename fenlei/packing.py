@@ -1,8 +1,9 @@
 """Weights in fewer bytes: whole numbers of 8 or 4 bits with a scale a row, or codes; how each is made and unpacked.
 
 Only what is stored is small. The graph unpacks a matrix once, when it is loaded, and of a table just the rows that a
-text asks for, so that all computing is done in float32 and a text's answer does not depend on the texts beside it: the
-operators that also round what they compute take their scale from the whole batch.
+text asks for; the compiled loops are given all of them unpacked. So all computing is done in float32 and a text's
+answer does not depend on the texts beside it: the operators that also round what they compute take their scale from the
+whole batch.
 
 Letters: ``N`` rows of ``D`` numbers, ``K`` codes a row, ``M`` codewords of each.
 """
@@ -50,6 +51,11 @@ class Packed(ABC):
         """Bytes that are stored."""
         return sum(int(array.nbytes) for array in self.arrays().values())
 
+    @property
+    @abstractmethod
+    def shape(self) -> tuple[int, int]:
+        """``(N, D)``; ValueError where the arrays do not fit together."""
+
     @abstractmethod
     def unpack(self) -> Floats:
         """The numbers that are computed with, ``(N, D)``."""
@@ -69,6 +75,11 @@ class Bytes(Packed):
 
     int8: Array
     scale: Array
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """That of the whole numbers."""
+        return _scaled(self.int8, self.scale)
 
     @classmethod
     def pack(cls, weight: Floats) -> Bytes:
@@ -101,6 +112,12 @@ class Nibbles(Packed):
 
     int4: Array
     scale: Array
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """Two numbers a byte."""
+        rows, columns = _scaled(self.int4, self.scale)
+        return rows, 2 * columns
 
     @classmethod
     def pack(cls, weight: Floats) -> Nibbles:
@@ -146,6 +163,13 @@ class Sums(Packed):
     codes: Array
     words: Array
 
+    @property
+    def shape(self) -> tuple[int, int]:
+        """As many rows as there are of codes, as long as a word."""
+        if self.codes.ndim != 2 or self.words.ndim != 3 or self.codes.shape[1] != len(self.words):
+            raise ValueError(f"codes of shape {self.codes.shape} for words of shape {self.words.shape}")
+        return len(self.codes), self.words.shape[2]
+
     def unpack(self) -> Floats:
         """A sum of codewords."""
         words = self.words.astype(np.float32)
@@ -183,6 +207,13 @@ class Parts(Packed):
 
     parts: Array
     part_words: Array
+
+    @property
+    def shape(self) -> tuple[int, int]:
+        """As many rows as there are of codes, as long as the words of one."""
+        if self.parts.ndim != 2 or self.part_words.ndim != 2:
+            raise ValueError(f"parts of shape {self.parts.shape} for words of shape {self.part_words.shape}")
+        return len(self.parts), self.parts.shape[1] * self.part_words.shape[1]
 
     def unpack(self) -> Floats:
         """A lookup."""
@@ -228,11 +259,18 @@ def unpack(weights: Mapping[str, Array]) -> dict[str, Array]:
     return plain | {name: each.unpack() for name, each in packed.items()}
 
 
+def _scaled(numbers: Array, scale: Array) -> tuple[int, int]:
+    """The shape of numbers that have a scale a row."""
+    if numbers.ndim != 2 or scale.shape != (len(numbers), 1):
+        raise ValueError(f"scales of shape {scale.shape} for numbers of shape {numbers.shape}")
+    return len(numbers), numbers.shape[1]
+
+
 def _scales(weight: Floats, most: int) -> Array:
     """A scale a row at which its largest number is ``most``, rounded to what float16 holds and never 0."""
     largest = np.maximum(np.abs(weight).max(axis=1, keepdims=True, initial=0.0), FEWEST)
     tiny = np.finfo(np.float16).smallest_subnormal
-    return np.maximum((largest / most).astype(np.float16), tiny)
+    return np.asarray(np.maximum((largest / most).astype(np.float16), tiny))
 
 
 def _rounded(weight: Floats, scale: Array, most: int) -> Floats:
