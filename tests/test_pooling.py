@@ -156,6 +156,32 @@ def test_the_compiled_maximum_is_torchs_with_its_gradient(dtype, width, monkeypa
 
 
 @pytest.mark.skipif(not compiled.LOADED, reason="this installation has no compiled loops")
+@pytest.mark.parametrize(("dtype", "near"), [(torch.float32, 1e-5), (torch.bfloat16, 0.02)], ids=str)
+@pytest.mark.parametrize(
+    "names", [["max", "mean", "attention"], ["attention"], ["mean"], ["attention", "max"]], ids=str
+)
+@pytest.mark.parametrize("width", [1, 16, 37, 128])
+def test_compiled_poolings_are_torchs_with_their_gradients(width, names, dtype, near, monkeypatch):
+    torch.manual_seed(width)
+    pooling, mask = Pooling(names, width).to(dtype), mask_of(LENGTHS, 6)
+    values = torch.rand(4, 6, width).argsort(1).to(dtype) / 2 - 1  # no two are equal: torch shares gradients then
+    weights = torch.randn(4, len(names) * width).to(dtype)
+    values[~mask], found = 1e3, []
+    exact = Pooling(names, width).double()
+    exact.load_state_dict(pooling.state_dict())
+    for network, kind, loaded in ((pooling, dtype, True), (exact, torch.float64, False)):
+        monkeypatch.setattr(compiled, "LOADED", loaded)
+        h = values.to(kind, copy=True).requires_grad_()
+        answer = network(h, mask)
+        assert answer.dtype == kind
+        (answer * weights.to(kind)).sum().backward()
+        found.append([answer.detach(), h.grad, *(each.grad for each in network.parameters())])
+    for compiled_one, expected in zip(*found, strict=True):
+        scale = max(1.0, float(expected.abs().max()))
+        assert torch.allclose(compiled_one.double(), expected, rtol=0, atol=near * scale)
+
+
+@pytest.mark.skipif(not compiled.LOADED, reason="this installation has no compiled loops")
 def test_of_equals_the_first_step_has_the_gradient():
     h = torch.zeros(1, 3, 2, requires_grad=True)
     Max(2)(h, torch.tensor([[True, True, False]])).sum().backward()

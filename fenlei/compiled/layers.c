@@ -176,36 +176,169 @@ INLINE void backward(const Array u, const Array h, const Array dh, const int64_t
     }
 }
 
-/* The largest number of each column of h (B, T, W) over the steps where mask (B, T) is true, and its first place. */
-INLINE void largest(const Array h, const uint8_t *mask, int64_t B, int64_t T, int64_t W, float *restrict best,
-                    int32_t *restrict place, const Array result)
+#define LANES 16 /* sums side by side, added up at the end */
+
+INLINE float sum_up(const float *restrict x, int64_t size)
 {
-    for (int64_t b = 0; b < B; b++, place += W) {
-        for (int64_t d = 0; d < W; d++) {
-            best[d] = -INFINITY;
-            place[d] = 0;
-        }
-        for (int64_t t = 0; t < T; t++) {
-            if (!mask[b * T + t])
-                continue;
-            for (int64_t d = 0; d < W; d++) {
-                const float x = get(h, (b * T + t) * W + d);
-                place[d] = x > best[d] ? (int32_t)t : place[d];
-                best[d] = x > best[d] ? x : best[d];
-            }
-        }
-        for (int64_t d = 0; d < W; d++)
-            put(result, b * W + d, best[d]);
-    }
+    float lanes[LANES] = {0}, sum = 0;
+    for (int64_t d = 0; d + LANES <= size; d += LANES)
+        for (int k = 0; k < LANES; k++)
+            lanes[k] += x[d + k];
+    for (int k = 0; k < LANES; k++)
+        sum += lanes[k];
+    for (int64_t d = size - size % LANES; d < size; d++)
+        sum += x[d];
+    return sum;
 }
 
-/* The gradient of h: that of the result at the places, zero elsewhere. */
-INLINE void spread(const Array dresult, const int32_t *place, int64_t B, int64_t T, int64_t W, const Array dh)
+INLINE float tanh_of(float x)
+{
+    return 2 * sigmoid(2 * x) - 1;
+}
+
+/* What fenlei.layers.pooling makes of steps h (B, T, W), of which lengths (B) are real: a mean, a maximum and an
+ * attention's sum, each (B, W), those that are wanted side by side in found (B, many, W).
+ *
+ * kinds (many) are MEAN, MAX or ATTENTION, each once. The attention looks at hidden (B, T, W), what it projects h to,
+ * before tanh; its context (W). Kept for the way back: place (B, W), the first steps of the maxima, and shares (B, T)
+ * of the steps in the attention. room (W) is scratch. */
+typedef struct {
+    const int64_t *lengths, *kinds;
+    int64_t many, T, W;
+    const float *context;
+    int32_t *place;
+    float *shares, *room;
+} Pooled;
+
+enum { MEAN, MAX, ATTENTION, LAST }; /* poolings, in the order of fenlei.reader.POOLINGS */
+
+INLINE void mean_of(const Array h, int64_t start, int64_t length, int64_t W, float *restrict room, const Array found,
+                    int64_t out)
+{
+    for (int64_t d = 0; d < W; d++)
+        room[d] = 0;
+    for (int64_t t = 0; t < length; t++)
+        for (int64_t d = 0; d < W; d++)
+            room[d] += get(h, (start + t) * W + d);
+    for (int64_t d = 0; d < W; d++)
+        put(found, out + d, room[d] / (float)length);
+}
+
+INLINE void largest_of(const Array h, int64_t start, int64_t length, int64_t W, float *restrict room,
+                       int32_t *restrict place, const Array found, int64_t out)
+{
+    for (int64_t d = 0; d < W; d++) {
+        room[d] = -INFINITY;
+        place[d] = 0;
+    }
+    for (int64_t t = 0; t < length; t++)
+        for (int64_t d = 0; d < W; d++) {
+            const float x = get(h, (start + t) * W + d);
+            place[d] = x > room[d] ? (int32_t)t : place[d];
+            room[d] = x > room[d] ? x : room[d];
+        }
+    for (int64_t d = 0; d < W; d++)
+        put(found, out + d, room[d]);
+}
+
+INLINE void attend(const Array h, const Array hidden, const float *restrict context, int64_t start, int64_t length,
+                   int64_t W, float *restrict room, float *restrict shares, const Array found, int64_t out)
+{
+    float largest = -INFINITY, total = 0;
+    for (int64_t t = 0; t < length; t++) {
+        for (int64_t d = 0; d < W; d++)
+            room[d] = context[d] * tanh_of(get(hidden, (start + t) * W + d));
+        shares[t] = sum_up(room, W);
+        largest = shares[t] > largest ? shares[t] : largest;
+    }
+    for (int64_t t = 0; t < length; t++)
+        total += shares[t] = exponential(shares[t] - largest);
+    for (int64_t d = 0; d < W; d++)
+        room[d] = 0;
+    for (int64_t t = 0; t < length; t++) {
+        shares[t] /= total;
+        for (int64_t d = 0; d < W; d++)
+            room[d] += shares[t] * get(h, (start + t) * W + d);
+    }
+    for (int64_t d = 0; d < W; d++)
+        put(found, out + d, room[d]);
+}
+
+INLINE void pool(const Array h, const Array hidden, int64_t B, const Pooled *p, const Array found)
 {
     for (int64_t b = 0; b < B; b++)
-        for (int64_t t = 0; t < T; t++)
+        for (int64_t k = 0; k < p->many; k++) {
+            const int64_t start = b * p->T, length = p->lengths[b], out = (b * p->many + k) * p->W;
+            if (p->kinds[k] == MEAN)
+                mean_of(h, start, length, p->W, p->room, found, out);
+            else if (p->kinds[k] == MAX)
+                largest_of(h, start, length, p->W, p->room, p->place + b * p->W, found, out);
+            else
+                attend(h, hidden, p->context, start, length, p->W, p->room, p->shares + start, found, out);
+        }
+}
+
+/* The sum of x times y (size), of which x begins at a place. */
+INLINE float dot(const Array x, int64_t place, const float *restrict y, int64_t size)
+{
+    float lanes[LANES] = {0}, sum = 0;
+    for (int64_t d = 0; d + LANES <= size; d += LANES)
+        for (int k = 0; k < LANES; k++)
+            lanes[k] += get(x, place + d + k) * y[d + k];
+    for (int k = 0; k < LANES; k++)
+        sum += lanes[k];
+    for (int64_t d = size - size % LANES; d < size; d++)
+        sum += get(x, place + d) * y[d];
+    return sum;
+}
+
+/* slopes (length): the gradient of each step's score before softmax, from that of the attention's sum (W). */
+INLINE void score_back(const Array h, int64_t start, int64_t length, const float *restrict shares,
+                       const float *restrict gradient, int64_t W, float *restrict slopes)
+{
+    float expected = 0;
+    for (int64_t t = 0; t < length; t++) {
+        slopes[t] = dot(h, (start + t) * W, gradient, W);
+        expected += shares[t] * slopes[t];
+    }
+    for (int64_t t = 0; t < length; t++)
+        slopes[t] = shares[t] * (slopes[t] - expected);
+}
+
+/* From the gradient of found those of h, of hidden, and of the context (W), to which it is added; past a row's end they
+ * are zero. room (3 * W + T) is scratch; without an attention there is no hidden, and shares are 0. */
+INLINE void pool_back(const Array h, const Array hidden, const Array dfound, int64_t B, const Pooled *p,
+                      const Array dh, const Array dhidden, float *restrict dcontext)
+{
+    const int64_t W = p->W;
+    float *restrict mean = p->room, *restrict top = mean + W, *restrict sum = top + W, *restrict slopes = sum + W;
+    for (int64_t b = 0; b < B; b++) {
+        const int64_t start = b * p->T, length = p->lengths[b];
+        const int32_t *restrict place = p->place + b * W;
+        const float *restrict shares = p->shares + start;
+        for (int64_t d = 0; d < 3 * W; d++)
+            mean[d] = 0;
+        for (int64_t k = 0; k < p->many; k++)
+            for (int64_t d = 0; d < W; d++) /* MEAN, MAX and ATTENTION are 0, 1 and 2 */
+                mean[p->kinds[k] * W + d] = get(dfound, (b * p->many + k) * W + d);
+        if (hidden.numbers)
+            score_back(h, start, length, shares, sum, W, slopes);
+        for (int64_t t = 0; t < length; t++) {
+            const int64_t at = (start + t) * W;
             for (int64_t d = 0; d < W; d++)
-                put(dh, (b * T + t) * W + d, place[b * W + d] == t ? get(dresult, b * W + d) : 0.0f);
+                put(dh, at + d, mean[d] / (float)length + (place[d] == t ? top[d] : 0) + shares[t] * sum[d]);
+            for (int64_t d = 0; hidden.numbers && d < W; d++) {
+                const float seen = tanh_of(get(hidden, at + d));
+                put(dhidden, at + d, slopes[t] * p->context[d] * (1 - seen * seen));
+                dcontext[d] += slopes[t] * seen;
+            }
+        }
+        for (int64_t d = (start + length) * W; d < (start + p->T) * W; d++) {
+            put(dh, d, 0);
+            if (hidden.numbers)
+                put(dhidden, d, 0);
+        }
+    }
 }
 
 #define BOTH_KINDS(NAME, HALF)                                                                                         \
@@ -222,16 +355,16 @@ INLINE void spread(const Array dresult, const int32_t *place, int64_t B, int64_t
                  (Array){du, HALF});                                                                                   \
     }                                                                                                                  \
                                                                                                                        \
-    static EACH_PROCESSOR void largest_##NAME(void *h, const uint8_t *mask, int64_t B, int64_t T, int64_t W,           \
-                                              float *best, int32_t *place, void *result)                               \
+    static EACH_PROCESSOR void pool_##NAME(void *h, void *hidden, int64_t B, const Pooled *p, void *found)             \
     {                                                                                                                  \
-        largest((Array){h, HALF}, mask, B, T, W, best, place, (Array){result, HALF});                                  \
+        pool((Array){h, HALF}, (Array){hidden, HALF}, B, p, (Array){found, HALF});                                     \
     }                                                                                                                  \
                                                                                                                        \
-    static EACH_PROCESSOR void spread_##NAME(void *dresult, const int32_t *place, int64_t B, int64_t T, int64_t W,     \
-                                             void *dh)                                                                 \
+    static EACH_PROCESSOR void pool_back_##NAME(void *h, void *hidden, void *dfound, int64_t B, const Pooled *p,       \
+                                                void *dh, void *dhidden, float *dcontext)                              \
     {                                                                                                                  \
-        spread((Array){dresult, HALF}, place, B, T, W, (Array){dh, HALF});                                             \
+        pool_back((Array){h, HALF}, (Array){hidden, HALF}, (Array){dfound, HALF}, B, p, (Array){dh, HALF},             \
+                  (Array){dhidden, HALF}, dcontext);                                                                   \
     }
 
 BOTH_KINDS(f32, 0)

@@ -82,10 +82,15 @@ LOOP(mingru_forward_f32, 8, mingru_forward_f32(P(0), P(1), N(2), N(3), N(4), N(5
 LOOP(mingru_forward_bf16, 8, mingru_forward_bf16(P(0), P(1), N(2), N(3), N(4), N(5), P(6), P(7)))
 LOOP(mingru_backward_f32, 10, mingru_backward_f32(P(0), P(1), P(2), P(3), N(4), N(5), N(6), N(7), P(8), P(9)))
 LOOP(mingru_backward_bf16, 10, mingru_backward_bf16(P(0), P(1), P(2), P(3), N(4), N(5), N(6), N(7), P(8), P(9)))
-LOOP(largest_f32, 8, largest_f32(P(0), P(1), N(2), N(3), N(4), P(5), P(6), P(7)))
-LOOP(largest_bf16, 8, largest_bf16(P(0), P(1), N(2), N(3), N(4), P(5), P(6), P(7)))
-LOOP(spread_f32, 6, spread_f32(P(0), P(1), N(2), N(3), N(4), P(5)))
-LOOP(spread_bf16, 6, spread_bf16(P(0), P(1), N(2), N(3), N(4), P(5)))
+
+/* lengths, kinds and how many, T, W, context, place, shares, room */
+#define POOLED(n) (&(const Pooled){P(n), P(n + 1), N(n + 2), N(n + 3), N(n + 4), P(n + 5), P(n + 6), P(n + 7), P(n + 8)})
+
+LOOP(pool_f32, 13, pool_f32(P(9), P(10), N(11), POOLED(0), P(12)))
+LOOP(pool_bf16, 13, pool_bf16(P(9), P(10), N(11), POOLED(0), P(12)))
+LOOP(pool_back_f32, 16, pool_back_f32(P(9), P(10), P(12), N(11), POOLED(0), P(13), P(14), P(15)))
+LOOP(pool_back_bf16, 16, pool_back_bf16(P(9), P(10), P(12), N(11), POOLED(0), P(13), P(14), P(15)))
+
 LOOP(spell, 6, result = spell(P(0), P(1), N(2), P(3), P(4), P(5)))
 LOOP(surround, 7, surround(P(0), P(1), N(2), N(3), N(4), N(5), P(6)))
 LOOP(hash_tokens, 4, hash_tokens(P(0), P(1), N(2), P(3)))
@@ -183,8 +188,8 @@ DESCEND(16)
 
 static PyMethodDef loops[] = {
     ENTRY(sum_by_id),           ENTRY(adam_rows),          ENTRY(mingru_forward_f32), ENTRY(mingru_forward_bf16),
-    ENTRY(mingru_backward_f32), ENTRY(mingru_backward_bf16), ENTRY(largest_f32),      ENTRY(largest_bf16),
-    ENTRY(spread_f32),          ENTRY(spread_bf16),        ENTRY(spell),              ENTRY(surround),
+    ENTRY(mingru_backward_f32), ENTRY(mingru_backward_bf16), ENTRY(pool_f32),         ENTRY(pool_bf16),
+    ENTRY(pool_back_f32),       ENTRY(pool_back_bf16),     ENTRY(spell),              ENTRY(surround),
     ENTRY(hash_tokens),         ENTRY(hash_runs),          ENTRY(find_rows),          ENTRY(weigh),
     ENTRY(descend_1),           ENTRY(descend_4),          ENTRY(descend_8),          ENTRY(descend_16),
     ENTRY(distinct_ngrams),     ENTRY(embed),              ENTRY(add_up),             ENTRY(read_documents),

@@ -112,8 +112,6 @@ multiply_bytes(const uint8_t *restrict q, const float *restrict steps, const Mat
 }
 #endif
 
-enum { MEAN, MAX, ATTENTION, LAST }; /* poolings, in the order of fenlei.reader.POOLINGS */
-
 /* The weights of a reader: H numbers a state, ways of them, W = ways * H; vectors of D numbers.
  *
  * gates (D, ways * 2 * H) make the preimages of z and g of every way; project (W, W) and context (W) are the

@@ -48,7 +48,7 @@ class Full(Embedding):
 
     def forward(self, ids: Tensor) -> Tensor:
         """The rows of the ids."""
-        return self.table(ids)
+        return _look_up(self.table, ids)
 
     def nodes(self, graph: Graph, ids: str) -> str:
         """The same in ONNX."""
@@ -74,7 +74,7 @@ class LowRank(Embedding):
 
     def forward(self, ids: Tensor) -> Tensor:
         """Each id's short row times ``B``."""
-        return self.table(ids) @ self.project
+        return _look_up(self.table, ids) @ self.project
 
     def nodes(self, graph: Graph, ids: str) -> str:
         """The same in ONNX."""
@@ -134,12 +134,14 @@ class Shared(Embedding):
         """The sum over the tables; all others are number 0 to the shared ids, and row 0 of every table is zero."""
         number = (ids - self.own).clamp(min=0)
         shared = number > 0
-        parts = [table(torch.where(shared, self.codes(number, k) + 1, 0)) for k, table in enumerate(self.tables)]
+        parts = [
+            _look_up(table, torch.where(shared, self.codes(number, k) + 1, 0)) for k, table in enumerate(self.tables)
+        ]
         if self.importance is not None:
-            weights = self.importance(number)
+            weights = _look_up(self.importance, number)
             parts = [weights[..., k, None] * part for k, part in enumerate(parts)]
         if self.rows is not None:
-            parts.append(self.rows(torch.where(shared, 0, ids)))
+            parts.append(_look_up(self.rows, torch.where(shared, 0, ids)))
         return sum(parts[1:], parts[0])
 
     def nodes(self, graph: Graph, ids: str) -> str:
@@ -173,6 +175,14 @@ def _table(rows: int, size: int, scale: float, mean: float = 0.0, sparse: bool =
         table.weight.normal_(mean, scale)
         table.weight[0].zero_()
     return table
+
+
+def _look_up(table: nn.Embedding, ids: Tensor) -> Tensor:
+    """The rows of the ids. A sparse gradient has rows of padding too, which ``fenlei.optimizing`` leaves out.
+
+    Torch would leave them out by copying all the others, for each table that takes part in a sum.
+    """
+    return nn.functional.embedding(ids, table.weight, sparse=True) if table.sparse else table(ids)
 
 
 def _gather(graph: Graph, table: nn.Embedding, ids: str) -> str:

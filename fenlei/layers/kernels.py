@@ -23,16 +23,16 @@ def has(x: Tensor) -> bool:
     return compiled.LOADED and x.dtype in PRECISIONS and x.device.type == "cpu"
 
 
-def call(name: str, *arguments: Tensor | float) -> int:
+def call(name: str, *arguments: Tensor | float | None) -> int:
     """A loop by its name; tensors, which have no gaps, go as pointers."""
     found: int = getattr(compiled.LOOPS, name)(*map(_place, arguments))
     return found
 
 
-def call_for(kind: torch.dtype, name: str, *arguments: Tensor | float) -> None:
+def call_for(kind: torch.dtype, name: str, *arguments: Tensor | float | None) -> None:
     """A loop in one of its two precisions."""
     call(f"{name}_{PRECISIONS[kind]}", *arguments)
 
 
-def _place(argument: Tensor | float) -> int | float:
+def _place(argument: Tensor | float | None) -> int | float | None:
     return argument.data_ptr() if isinstance(argument, Tensor) else argument

@@ -1,4 +1,7 @@
-"""From a vector a step to a vector a document: last, mean, max and attention pooling, blind to padding."""
+"""From a vector a step to a vector a document: last, mean, max and attention pooling, blind to padding.
+
+A ``mask (B, T)`` is true at the real steps of each row, and they come first.
+"""
 
 from __future__ import annotations
 
@@ -83,8 +86,7 @@ class Max(Pool):
     def forward(self, h: Tensor, mask: Tensor) -> Tensor:
         """``h (B, T, W)``, ``mask (B, T)`` to ``(B, W)``."""
         if kernels.has(h):
-            largest: Tensor = _Largest.apply(h.contiguous(), mask.contiguous())  # type: ignore[no-untyped-call]
-            return largest
+            return together(h, mask, [self])
         return h.masked_fill(~mask[:, :, None], LOW).amax(1)
 
     def nodes(self, graph: Graph, h: str, mask: str, steps: int = 1) -> str:
@@ -98,33 +100,6 @@ class Max(Pool):
         place = graph.add("ArgMax", inside, axis=1, keepdims=0)
         graph.show(graph.add("Where", silent, graph.constant(np.array(-1)), place), "largest", np.int64)
         return largest
-
-
-class _Largest(torch.autograd.Function):
-    """``max_t h_t`` over real steps, compiled; the gradient goes to the step that was largest, the first of equals.
-
-    Torch's ``amax`` shares it among equals, and looks through all of ``h`` for them again.
-    """
-
-    @staticmethod
-    def forward(ctx: Any, h: Tensor, mask: Tensor) -> Tensor:
-        batch, steps, width = h.shape
-        place, result = torch.empty(batch, width, dtype=torch.int32, device=h.device), h.new_empty(batch, width)
-        kernels.call_for(
-            h.dtype, "largest", h, mask, batch, steps, width, torch.empty(width, device=h.device), place, result
-        )
-        ctx.save_for_backward(place)
-        ctx.shape = h.shape
-        return result
-
-    @staticmethod
-    @once_differentiable
-    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor, None]:
-        (place,) = ctx.saved_tensors
-        gradient = gradients[0].contiguous()
-        back = gradient.new_empty(ctx.shape)
-        kernels.call_for(gradient.dtype, "spread", gradient, place, *ctx.shape, back)
-        return back, None
 
 
 class Attention(Pool):
@@ -183,6 +158,50 @@ def _softmax(graph: Graph, scores: str) -> str:
 
 
 POOLINGS: dict[str, type[Pool]] = {"last": Last, "mean": Mean, "max": Max, "attention": Attention}
+LOOPED: tuple[type[Pool], ...] = (Mean, Max, Attention)  # in the order in which the compiled loop numbers them
+
+
+def together(h: Tensor, mask: Tensor, parts: Sequence[Pool]) -> Tensor:
+    """Poolings of the ``LOOPED`` kinds, each once, in one compiled pass: ``(B, T, W)`` to ``(B, W * how many)``."""
+    attention = next((part for part in parts if isinstance(part, Attention)), None)
+    hidden = context = None
+    if attention is not None:
+        hidden, context = attention.project(h).to(h.dtype), attention.context.weight.float()
+    kinds = torch.tensor([LOOPED.index(type(part)) for part in parts])
+    found: Tensor = _Pooled.apply(h.contiguous(), hidden, context, mask.sum(1), kinds)  # type: ignore[no-untyped-call]
+    return found
+
+
+class _Pooled(torch.autograd.Function):
+    """Mean, maximum and the attention's sum with its ``tanh`` and ``softmax``, sums in float32, and the way back.
+
+    The gradient of a maximum goes to the step that was largest, the first of equals. Torch's ``amax`` shares it among
+    equals, looks through all of ``h`` for them again, and each pooling has a gradient as large as ``h`` of its own.
+    """
+
+    @staticmethod
+    def forward(
+        ctx: Any, h: Tensor, hidden: Tensor | None, context: Tensor | None, lengths: Tensor, kinds: Tensor
+    ) -> Tensor:
+        batch, steps, width = h.shape
+        place = torch.zeros(batch, width, dtype=torch.int32, device=h.device)
+        shares = torch.zeros(batch, steps, device=h.device)
+        found = h.new_empty(batch, len(kinds) * width)
+        arguments = lengths, kinds, len(kinds), steps, width, context, place, shares
+        kernels.call_for(h.dtype, "pool", *arguments, torch.empty(width, device=h.device), h, hidden, batch, found)
+        ctx.save_for_backward(h, hidden, context, lengths, kinds, place, shares)
+        return found
+
+    @staticmethod
+    @once_differentiable
+    def backward(ctx: Any, *gradients: Tensor) -> tuple[Tensor | None, ...]:
+        h, hidden, context, lengths, kinds, place, shares = ctx.saved_tensors
+        batch, steps, width = h.shape
+        back, room = torch.empty_like(h), torch.empty(3 * width + steps, device=h.device)
+        into = (None, None) if hidden is None else (torch.empty_like(hidden), torch.zeros_like(context))
+        arguments = lengths, kinds, len(kinds), steps, width, context, place, shares, room, h, hidden, batch
+        kernels.call_for(h.dtype, "pool_back", *arguments, gradients[0].to(h.dtype).contiguous(), back, *into)
+        return back, *into, None, None
 
 
 class Pooling(nn.Module):
@@ -197,9 +216,13 @@ class Pooling(nn.Module):
             POOLINGS[name](width, ways) for name in names
         )
         self.names, self.width = names, width * len(names)
+        kinds = {type(part) for part in self.parts}
+        self.looped = len(kinds) == len(names) and kinds <= {*LOOPED}
 
     def forward(self, h: Tensor, mask: Tensor) -> Tensor:
         """``h (B, T, W)``, ``mask (B, T)`` to ``(B, self.width)``."""
+        if kernels.has(h) and self.looped:
+            return together(h, mask, self.parts)
         return torch.cat([part(h, mask) for part in self.parts], dim=1)
 
     def nodes(self, graph: Graph, h: str, mask: str, steps: int = 1) -> str:
