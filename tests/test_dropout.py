@@ -1,8 +1,11 @@
 """Dropout: how much falls away, what is left, and what a seed decides."""
 
+import numpy as np
 import pytest
 import torch
 
+from fenlei import compiled
+from fenlei.layers import kernels
 from fenlei.layers.dropout import Dropout
 
 
@@ -47,3 +50,30 @@ def test_the_seed_decides():
     torch.manual_seed(3)
     assert torch.equal(Dropout(0.5)(x), first)
     assert not torch.equal(first, second)
+
+
+@pytest.mark.skipif(not compiled.LOADED, reason="this installation has no compiled loops")
+@pytest.mark.parametrize("size", [1, 63, 64, 1000])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_the_compiled_bits_are_splitmix64(size, dtype):
+    x, y, seed, dropped = torch.randn(size).to(dtype), torch.empty(size, dtype=dtype), -5, 20_000
+    kernels.call_for(dtype, "drop", x, size, seed, dropped, 2.0, y)
+    blocks = -(-size // 64)
+    with np.errstate(over="ignore"):
+        z = np.uint64(seed % 2**64) + np.arange(1, 16 * blocks + 1, dtype=np.uint64) * np.uint64(0x9E3779B97F4A7C15)
+        z = (z ^ (z >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
+        z = (z ^ (z >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
+        z ^= z >> np.uint64(31)
+    bits = np.stack([z.reshape(blocks, 16) >> np.uint64(16 * k) & np.uint64(0xFFFF) for k in range(4)], 1)
+    kept = torch.from_numpy(bits.reshape(-1)[:size] >= dropped)
+    assert torch.equal(y, torch.where(kept, 2 * x, 0))
+
+
+@pytest.mark.skipif(not compiled.LOADED, reason="this installation has no compiled loops")
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_compiled_gradients_pass_where_numbers_did(dtype):
+    x = torch.randn(5, 7, 30).to(dtype).transpose(0, 1).requires_grad_()
+    out = Dropout(0.5)(x)
+    (3 * out).sum().backward()
+    assert torch.equal(x.grad, torch.where(out != 0, 6.0, 0.0).to(dtype))
+    assert torch.equal(out, torch.where(out != 0, 2 * x, 0))

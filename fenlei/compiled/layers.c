@@ -119,6 +119,14 @@ INLINE void put(const Array a, int64_t place, float x)
         ((float *)a.numbers)[place] = x;
 }
 
+/* Numbers of one row that will be wanted soon. */
+INLINE void fetch_numbers(const Array a, int64_t place, int64_t size)
+{
+    const int64_t bytes = a.half ? 2 : 4;
+    for (int64_t line = 0; line < size * bytes; line += 64)
+        PREFETCH((const char *)a.numbers + place * bytes + line);
+}
+
 /* The unit of fenlei.layers.mingru: u (B, T, ways, 2, H), the preimages of z and g, to h (B, T, ways, H).
  *
  * Way 0 reads each row from its first step to its last, way 1 from its last to its first; past a row's end h is zero.
@@ -160,6 +168,13 @@ INLINE void backward(const Array u, const Array h, const Array dh, const int64_t
                 const int64_t t = way ? length - 1 - step : step, row = (b * T + t) * ways + way;
                 const float there = step ? 1.0f : 0.0f; /* before the first step h is zero */
                 const int64_t before = step ? (way ? row + ways : row - ways) : row;
+                if (step > 1) {
+                    const int64_t soon = way ? row + 2 * ways : row - 2 * ways;
+                    fetch_numbers(u, 2 * soon * H, 2 * H);
+                    fetch_numbers(h, soon * H, H);
+                    fetch_numbers(dh, soon * H, H);
+                    fetch_numbers(du, 2 * soon * H, 2 * H);
+                }
 #pragma GCC ivdep
                 for (int64_t d = 0; d < H; d++) {
                     const float z = sigmoid(get(u, 2 * row * H + d)), x = get(u, (2 * row + 1) * H + d);
@@ -341,6 +356,36 @@ INLINE void pool_back(const Array h, const Array hidden, const Array dfound, int
     }
 }
 
+#define DRAWN 64 /* numbers that are dropped or kept together: 16 words of random bits */
+
+/* Random bits: the word at a place of the sequence that a seed begins, splitmix64 (Steele et al. 2014). */
+INLINE uint64_t random_word(uint64_t seed, uint64_t place)
+{
+    uint64_t z = seed + (place + 1) * 0x9e3779b97f4a7c15u;
+    z = (z ^ (z >> 30)) * 0xbf58476d1ce4e5b9u;
+    z = (z ^ (z >> 27)) * 0x94d049bb133111ebu;
+    return z ^ (z >> 31);
+}
+
+/* y (count): x times scale, or 0 where the number's 16 random bits are below dropped.
+ *
+ * A block's word j has the bits of its numbers j, 16 + j, 32 + j and 48 + j, from the lowest on. */
+INLINE void drop(const Array x, int64_t count, uint64_t seed, int64_t dropped, float scale, const Array y)
+{
+    for (int64_t start = 0; start < count; start += DRAWN) {
+        float factors[DRAWN];
+        uint64_t words[DRAWN / 4];
+        for (int64_t j = 0; j < DRAWN / 4; j++)
+            words[j] = random_word(seed, (uint64_t)(start / 4 + j));
+        for (int k = 0; k < 4; k++)
+            for (int j = 0; j < DRAWN / 4; j++)
+                factors[k * DRAWN / 4 + j] = (int32_t)(words[j] >> 16 * k & 0xffff) >= (int32_t)dropped ? scale : 0;
+        const int64_t size = count - start < DRAWN ? count - start : DRAWN;
+        for (int64_t n = 0; n < size; n++)
+            put(y, start + n, get(x, start + n) * factors[n]);
+    }
+}
+
 #define BOTH_KINDS(NAME, HALF)                                                                                         \
     static EACH_PROCESSOR void mingru_forward_##NAME(void *u, const int64_t *lengths, int64_t B, int64_t T,            \
                                                      int64_t ways, int64_t H, float *state, void *h)                   \
@@ -353,6 +398,12 @@ INLINE void pool_back(const Array h, const Array hidden, const Array dfound, int
     {                                                                                                                  \
         backward((Array){u, HALF}, (Array){h, HALF}, (Array){dh, HALF}, lengths, B, T, ways, H, carry,                 \
                  (Array){du, HALF});                                                                                   \
+    }                                                                                                                  \
+                                                                                                                       \
+    static EACH_PROCESSOR void drop_##NAME(void *x, int64_t count, uint64_t seed, int64_t dropped, float scale,        \
+                                           void *y)                                                                    \
+    {                                                                                                                  \
+        drop((Array){x, HALF}, count, seed, dropped, scale, (Array){y, HALF});                                         \
     }                                                                                                                  \
                                                                                                                        \
     static EACH_PROCESSOR void pool_##NAME(void *h, void *hidden, int64_t B, const Pooled *p, void *found)             \

@@ -82,6 +82,8 @@ LOOP(mingru_forward_f32, 8, mingru_forward_f32(P(0), P(1), N(2), N(3), N(4), N(5
 LOOP(mingru_forward_bf16, 8, mingru_forward_bf16(P(0), P(1), N(2), N(3), N(4), N(5), P(6), P(7)))
 LOOP(mingru_backward_f32, 10, mingru_backward_f32(P(0), P(1), P(2), P(3), N(4), N(5), N(6), N(7), P(8), P(9)))
 LOOP(mingru_backward_bf16, 10, mingru_backward_bf16(P(0), P(1), P(2), P(3), N(4), N(5), N(6), N(7), P(8), P(9)))
+LOOP(drop_f32, 6, drop_f32(P(0), N(1), (uint64_t)N(2), N(3), F(4), P(5)))
+LOOP(drop_bf16, 6, drop_bf16(P(0), N(1), (uint64_t)N(2), N(3), F(4), P(5)))
 
 /* lengths, kinds and how many, T, W, context, place, shares, room */
 #define POOLED(n) (&(const Pooled){P(n), P(n + 1), N(n + 2), N(n + 3), N(n + 4), P(n + 5), P(n + 6), P(n + 7), P(n + 8)})
@@ -193,6 +195,7 @@ static PyMethodDef loops[] = {
     ENTRY(hash_tokens),         ENTRY(hash_runs),          ENTRY(find_rows),          ENTRY(weigh),
     ENTRY(descend_1),           ENTRY(descend_4),          ENTRY(descend_8),          ENTRY(descend_16),
     ENTRY(distinct_ngrams),     ENTRY(embed),              ENTRY(add_up),             ENTRY(read_documents),
+    ENTRY(drop_f32),            ENTRY(drop_bf16),
     {NULL, NULL, 0, NULL},
 };
 
