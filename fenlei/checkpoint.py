@@ -20,6 +20,8 @@ from torch import Tensor
 
 from fenlei.ranks import ALONE, Ranks
 
+TRIES = 1000  # to hold a folder that others remove meanwhile
+
 FORMAT = 2
 ROOT = "checkpoint.json"  # names all other files; what it does not name counts for nothing
 LOCK = "lock"
@@ -277,12 +279,12 @@ def _is_foreign(folder: Path) -> bool:
 
 def _hold(folder: Path) -> Any:
     """The lock's open file. The system lets go of it when the process ends, however it ends."""
-    while True:
+    for tries_left in reversed(range(TRIES)):
         try:
             folder.mkdir(exist_ok=True)
             stream = (folder / LOCK).open("a")
         except (FileNotFoundError, FileExistsError):  # the one before has just removed the folder
-            if folder.exists() and not folder.is_dir():
+            if not tries_left or (folder.exists() and not folder.is_dir()):
                 raise
             continue
         try:
@@ -298,6 +300,7 @@ def _hold(folder: Path) -> Any:
         except FileNotFoundError:
             pass
         stream.close()
+    raise BlockingIOError(f"other processes make and remove {folder} without end: name another --out")
 
 
 def _lock(descriptor: int) -> None:

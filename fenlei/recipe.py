@@ -34,6 +34,7 @@ OPEN = (
     "window",
 )  # may be None: decided from the data, or no limit
 FROM_ZERO = ("pretrain_epochs", "report_steps", "seed")
+MOST_SEED = 4_000_000_000  # scikit-learn takes no more than 32 bits, and networks count on from it
 CHOICES = {
     "precision": ("auto", "fp32", "bf16"),
     "schedule": ("linear", "constant"),
@@ -116,6 +117,8 @@ class Recipe:
             value, least = getattr(self, name), int(name in COUNTS)
             if not (value is None and name in OPEN) and (type(value) is not int or value < least):
                 raise ValueError(f"the setting {name} must be a whole number of at least {least}, got {value!r}")
+        if self.seed > MOST_SEED:
+            raise ValueError(f"the setting seed must be a whole number of at most {MOST_SEED:,}, got {self.seed:,}")
         for name in SHARES:
             _check_share(name, getattr(self, name))
         for name in (*RATES, *STRENGTHS):

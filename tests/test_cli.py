@@ -731,7 +731,11 @@ def asked(*arguments: str) -> Callable[[Path, Path], Sequence[object]]:
         (asked("--set", 'views=["chars"]'), 2, "the setting views must be pairs of a name and a size"),
         (asked("--set", "drop=1"), 2, "no setting 'drop'; the choices are model, .*dropout"),
         (asked("--set", "dropout"), 2, "expected NAME=VALUE, got 'dropout'"),
-        (asked("--set", "dropout=high"), 2, "the setting 'dropout' cannot be 'high'; its default is 0.4"),
+        (
+            asked("--set", "dropout=high"),
+            2,
+            "the setting 'dropout' is a number or null, not 'high'; its default is 0.4",
+        ),
         (asked("--set", "dropout=2"), 2, "the setting dropout must be .*0, 1.*, got 2"),
         (asked("--option", "size=1"), 2, "no bilstm option 'size'; the choices are hidden_size"),
         (asked("--option", "hidden_size=0"), 2, "hidden_size must be at least 1, got 0"),

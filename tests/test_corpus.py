@@ -776,3 +776,34 @@ def test_dev_holds_texts_of_the_rarest_labels_too():
     dev = corpus.split_dev(documents, 0.1)[1]
     assert sum("rare" in document.labels for document in dev) == 2
     assert len(dev) == 10
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "texts"),
+    [
+        ("a.csv", 'text,label\n"one, two",x\nthree,y\n', ["one, two", "three"]),
+        ("a.tsv", "label\ttext\nx\tone\ny\ttwo\n", ["one", "two"]),
+        ("a.csv", "one\ntwo, three\n", ["one", "two, three"]),
+        ("a.jsonl", '{"content": "one", "n": 1}\n\n{"content": "two", "n": 2}\n', ["one", "two"]),
+    ],
+)
+def test_read_lines_of_a_table_gives_the_texts_of_its_column_and_says_which(tmp_path, name, content, texts):
+    path, notes = tmp_path / name, []
+    path.write_text(content, encoding="utf-8")
+    assert list(corpus.read_lines(path, None, notes.append)) == texts
+    assert [note.split(" from ")[0] for note in notes] == [f"{name}: text"]
+    assert list(corpus.read_lines(path)) == texts
+
+
+def test_read_lines_of_a_table_skips_no_row(tmp_path):
+    path = tmp_path / "a.jsonl"
+    path.write_text('{"text": "one"}\n{"text": \n{"text": "two"}\n', encoding="utf-8")
+    with pytest.raises(ValueError, match=r"a\.jsonl:2 cannot be read: no JSON object: .*each row is to be answered"):
+        list(corpus.read_lines(path))
+
+
+def test_read_lines_says_where_lines_hold_labels_too(tmp_path):
+    path, notes = tmp_path / "a.txt", []
+    path.write_text("".join(f"x\ttext {n} of a class\ny\tanother {n}\n" for n in range(20)), encoding="utf-8")
+    assert next(corpus.read_lines(path, None, notes.append)) == "x\ttext 0 of a class"
+    assert notes == ["a.txt: its lines hold labels beside the texts and are read whole; name it .tsv to change that"]

@@ -153,7 +153,8 @@ def test_what_the_loop_does_not_know_is_left_to_the_graph(size: int, poolings: l
 def test_answers_are_those_of_the_whole_graph(
     options: dict[str, Any], chinese: Sets, tiny: Recipe, jumble: Jumble
 ) -> None:
-    recipe = tiny.change(epochs=1, model="mingru", options={"hidden_size": 32} | options, branches=2)
+    recipe = tiny.change(epochs=8, learning_rate=0.02, table_rate=0.05, model="mingru", branches=2)
+    recipe = recipe.change(options={"hidden_size": 32} | options)
     bundle = learn(*chinese, recipe, lambda event: None)
     predictor = Predictor(bundle)
     assert predictor._lookups.values.keys() == {"read.0", "read.1", "weighed.0"} == {*predictor._inputs}

@@ -83,6 +83,11 @@ class Bundle:
         return initializers.drain(bytes(self.graph), self.weights)
 
     @property
+    def network(self) -> str | None:
+        """The name of the network that answers; None where the linear model does so alone."""
+        return self.model.get("name") if self.model.get("branches", 1) else None
+
+    @property
     def several(self) -> bool:
         """Whether a text can have several labels."""
         return self.decisions.get("kind") == "several"
@@ -199,7 +204,7 @@ class Bundle:
 
     def _card(self, files: Mapping[str, bytes]) -> bytes:
         facts = {
-            "network": self.model.get("name", "unnamed"),
+            "network": self.network or "none, the linear model alone",
             "weights": sum(array.size for array in self.weights.values()),
             "tokens in the vocabulary": len(self.vocab),
             "size in MB": sum(map(len, files.values())) / 1e6,

@@ -1,5 +1,6 @@
 """A bundle's folder on disk: its fixed set of files, checked against the manifest and replaced in one step."""
 
+import errno
 import hashlib
 import mmap
 import os
@@ -60,9 +61,17 @@ def size(folder: StrPath) -> int:
 def check_target(folder: StrPath, *, overwrite: bool = True) -> Path:
     """The real path that a save to `folder` would write, so that a long training can ask before it starts.
 
-    Raises FileExistsError where a save would destroy anything but a bundle, or any bundle without `overwrite`.
+    Raises FileExistsError where a save would destroy anything but a bundle, or any bundle without `overwrite`, or lie
+    within one; NotADirectoryError where a file is in the way, ValueError for no name at all.
     """
+    if not os.fspath(folder):
+        raise ValueError("the folder of a bundle has no name: name one")
     target = Path(os.path.realpath(folder))
+    for above in target.parents:
+        if (above / MANIFEST).exists() and (above / "model.onnx").exists():
+            raise FileExistsError(f"{folder} lies within the bundle {above}: name another folder")
+        if above.exists() and not above.is_dir():
+            raise NotADirectoryError(f"{above} is a file, so {folder} cannot be a folder: name another folder")
     if not target.exists():
         return target
     if not target.is_dir():
@@ -98,6 +107,13 @@ def write(target: Path, files: Mapping[str, bytes]) -> None:
     try:
         _write_all(fresh, files)
         _place(fresh, target)
+    except OSError as error:
+        if error.errno == errno.ENOSPC:  # the system names no file
+            needed = f"{sum(map(len, files.values())) / 1e6:,.1f} MB"
+            raise OSError(
+                f"no space left for {target}, which takes {needed}: free some or name another folder"
+            ) from error
+        raise
     finally:
         # What stands there now is the unfinished copy or, after the exchange, the bundle that was replaced.
         shutil.rmtree(fresh, ignore_errors=True)

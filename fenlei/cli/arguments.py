@@ -8,7 +8,7 @@ import json
 import math
 import re
 import typing
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
 from importlib.util import find_spec
 from types import UnionType
@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     from fenlei.recipe import Recipe
     from fenlei.text import Tokenizer
 
+WORDS = {int: "a whole number", float: "a number", bool: "true or false", str: "a name", Mapping: "a JSON object"}
+WORDS |= {Sequence: "a JSON list", tuple: "a JSON list", type(None): "null"}
 DATA = "a folder per class, or a csv, tsv, jsonl, parquet, xlsx or fastText file"
 
 
@@ -73,7 +75,7 @@ def add_tokens(verb: Parser) -> None:
 
 def add_recipe(verb: Parser) -> None:
     """What changes the recipe."""
-    verb.add_argument("--preset", default="default", metavar="NAME", help="a set of settings: default, fast, classic")
+    verb.add_argument("--preset", default="default", metavar="NAME", help="settings: default, fast, best or classic")
     verb.add_argument("--model", metavar="NAME", help="the network, such as lstm2 (default: the preset's)")
     verb.add_argument("--seed", type=partial(whole, least=0), metavar="N", help="of everything random (default 0)")
     verb.add_argument("--epochs", type=whole, metavar="N", help="at most (default: by the size of the data)")
@@ -178,7 +180,9 @@ def settings(pairs: list[str], known: Mapping[str, Any], hints: Mapping[str, Any
         if name not in known:
             raise ValueError(f"there is no {what} {name!r}; the choices are {', '.join(known)}")
         if not fits(value, hints[name]):
-            raise ValueError(f"the {what} {name!r} cannot be {value!r}; its default is {known[name]!r}")
+            expected = " or ".join(WORDS[kind] for kind in WORDS if kind in kinds_of(hints[name]))
+            usual = "left to fenlei" if known[name] is None else repr(known[name])
+            raise ValueError(f"the {what} {name!r} is {expected}, not {value!r}; its default is {usual}")
     return {name: tuple(value) if isinstance(value, list) else value for name, value in values.items()}
 
 
@@ -194,8 +198,7 @@ def pair(text: str) -> tuple[str, Any]:
 
 def fits(value: object, hint: Any) -> bool:
     """Whether a value from JSON can stand where ``hint`` is the annotation: 3 for 3.0 and a list for a tuple, too."""
-    parts = typing.get_args(hint) if typing.get_origin(hint) in (UnionType, typing.Union) else (hint,)
-    kinds = {typing.get_origin(part) or part for part in parts}
+    kinds = kinds_of(hint)
     kinds |= {wider for kind, wider in ((float, int), (tuple, list)) if kind in kinds}
     return isinstance(value, tuple(kinds)) and (bool in kinds or not isinstance(value, bool))
 
@@ -216,3 +219,9 @@ def tokenizer_of(arguments: argparse.Namespace) -> Tokenizer:
         )
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
+
+
+def kinds_of(hint: Any) -> set[Any]:
+    """The types that an annotation names."""
+    parts = typing.get_args(hint) if typing.get_origin(hint) in (UnionType, typing.Union) else (hint,)
+    return {typing.get_origin(part) or part for part in parts}

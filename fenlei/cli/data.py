@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import argparse
+from collections import Counter
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from fenlei.cli.output import say
+from fenlei.cli.output import escaped, say
 
 if TYPE_CHECKING:
     from fenlei.cache import Cache
@@ -84,6 +85,15 @@ def unlabelled(sides: Sides, ledger: Ledger, arguments: argparse.Namespace, reci
     ledger.merge(own)
     ledger.note(found.sentence)
     return found
+
+
+def say_foreign(documents: Sequence[Document], labels: Sequence[str]) -> None:
+    """Name the labels of documents that a classifier, whose ``labels`` are others, cannot answer with."""
+    known = set(labels)
+    counts = Counter(label for document in documents for label in document.labels if label not in known)
+    if counts:
+        shown = ", ".join(escaped(label) for label, _ in counts.most_common(5)) + (", ..." if len(counts) > 5 else "")
+        say(f"{counts.total():,} labels of the {len(documents):,} documents are not among the bundle's: {shown}")
 
 
 def chooses(arguments: argparse.Namespace) -> bool:

@@ -20,7 +20,9 @@ def add(verbs: Any) -> None:
     verb = add_verb(verbs, "explain", run, "which words carried the decision: each left out in turn")
     verb.add_argument("bundle", metavar="BUNDLE", help="a folder that fenlei train wrote")
     verb.add_argument("text", metavar="TEXT", nargs="?", help="the text itself; - is standard input, a text a line")
-    verb.add_argument("--file", metavar="FILE", help="texts, one a line, in place of TEXT")
+    verb.add_argument(
+        "--file", metavar="FILE", help="texts, one a line, or a table with a column of them, in place of TEXT"
+    )
     verb.add_argument("--encoding", metavar="NAME", help="of FILE (default: found)")
     verb.add_argument("--label", metavar="NAME", help="explain this label (default: the likeliest of each text)")
     verb.add_argument("--out", metavar="FILE", help="an HTML page")
@@ -65,7 +67,7 @@ def texts_of(arguments: argparse.Namespace) -> Iterable[str]:
     from fenlei.corpus import read_lines
 
     if arguments.file is not None:
-        return read_lines(arguments.file, arguments.encoding)
+        return read_lines(arguments.file, arguments.encoding, say)
     return read_lines(sys.stdin.buffer, arguments.encoding) if arguments.text == "-" else [str(arguments.text)]
 
 

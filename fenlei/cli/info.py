@@ -48,11 +48,14 @@ def facts_of(bundle: Bundle) -> dict[str, Any]:
         "labels": bundle.labels,
         "classes": len(bundle.labels),
         "model": bundle.model,
+        "network": bundle.network,
         "vocabulary": len(bundle.vocab),
         "parameters": sum(int(array.size) for array in bundle.weights.values()),
         "tokenizer": bundle.pipeline["tokenizer"],
         "dev": dev_scores(scores["dev"]) if scores.get("dev") else None,
         "linear": scores.get("linear"),
+        "shrunk": scores.get("shrunk"),
+        "int8": scores.get("int8"),
         "epochs": [len(history) for history in scores.get("epochs", ())],
         "seconds": scores.get("seconds"),
         "ledger": bundle.ledger.get("counts", {}),
@@ -72,13 +75,20 @@ def lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     """The same for people: what was left as it comes is not said."""
     shown = [escaped(label) for label in facts["labels"][:LABELS_SHOWN]]
     more = facts["classes"] - len(shown)
-    network, options = facts["model"]["name"], listed(facts["model"]["options"])
     yield "classes", f"{facts['classes']:,}: {', '.join(shown)}" + (f" and {more:,} more" if more else "")
-    yield "network", (network or "none, the linear model alone") + (f" ({options})" if options else "")
+    yield "network", network_line(facts)
     yield "size", f"{facts['bytes'] / 1e6:,.2f} MB, {facts['parameters']:,} parameters"
+    if facts["shrunk"]:
+        yield "small", f"made of a bundle of {facts['shrunk']['from_bytes'] / 1e6:,.2f} MB by fenlei shrink"
+    if facts["int8"]:
+        agreement, speed = facts["int8"]["agreement"], facts["int8"]["speed"]
+        yield (
+            "8 bits",
+            f"{agreement:.2%} of the held-out texts' labels stay, {speed:.2f} times as fast where it was made",
+        )
     yield "tokens", f"{facts['tokenizer']['name']}, {facts['vocabulary']:,} in the vocabulary"
     if facts["dev"]:
-        yield "dev", dev_line(facts, network)
+        yield "dev", dev_line(facts, facts["network"])
         yield "trained", f"{trained(facts['epochs'])}{facts['seconds']} s"
     if facts["ledger"]:
         yield "inputs", listed(facts["ledger"])
@@ -90,6 +100,15 @@ def lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
     if "verified" in facts:
         found = f"largest difference {facts['verified']['largest_difference']:.2g}"
         yield "verified", f"{facts['verified']['inputs']} golden inputs answered again, {found}"
+
+
+def network_line(facts: dict[str, Any]) -> str:
+    """Which network answers; one that was trained and left out is named, too."""
+    if facts["network"]:
+        options = listed(facts["model"]["options"])
+        return f"{facts['network']} ({options})" if options else str(facts["network"])
+    left_out = facts["model"]["name"]
+    return "none, the linear model alone" + (f" ({left_out} was trained and left out)" if left_out else "")
 
 
 def trained(epochs: list[int]) -> str:

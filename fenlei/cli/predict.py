@@ -27,7 +27,7 @@ def add(verbs: Any) -> None:
         metavar="FILE",
         nargs="?",
         default="-",
-        help="texts, one a line, or a parquet or xlsx file with a column of them; - is standard input",
+        help="texts, one a line, or a csv, tsv, jsonl, parquet or xlsx file with a column of them; - is standard input",
     )
     add_rule(verb)
     verb.add_argument("--format", choices=("tsv", "jsonl", "csv", "parquet"), default="tsv", help="default tsv")
@@ -46,7 +46,7 @@ def run(arguments: argparse.Namespace) -> None:
         raise IsADirectoryError(f"{arguments.file} is a folder where a file of texts, one a line, was expected")
     if arguments.file == "-" and sys.stdin.isatty():
         say("texts, one a line; Ctrl-D ends")
-    texts = read_lines(sys.stdin.buffer if arguments.file == "-" else arguments.file, arguments.encoding)
+    texts = read_lines(sys.stdin.buffer if arguments.file == "-" else arguments.file, arguments.encoding, say)
     write = WRITERS["json" if arguments.json else arguments.format]
     rule = rule_of(arguments)
     write(answers(bundle, texts, rule), sys.stdout, columns(bundle, rule))

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterator, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from fenlei.cli.arguments import DATA, add_verb, require, size
-from fenlei.cli.data import read_data
+from fenlei.cli.data import read_data, say_foreign
 from fenlei.cli.output import emit, say
 
 if TYPE_CHECKING:
@@ -32,7 +33,9 @@ def add_small(verb: Any, required: bool = False) -> None:
     """What makes a bundle smaller or faster."""
     ways = verb.add_mutually_exclusive_group(required=required)
     ways.add_argument("--max-size", type=size, metavar="SIZE", help="of the folder, such as 2MB or 300KB")
-    ways.add_argument("--int8", action="store_true", help="LSTM layers compute in 8 bits, if dev is answered the same")
+    ways.add_argument(
+        "--int8", action="store_true", help="mingru and LSTM layers compute in 8 bits, if dev is answered the same"
+    )
 
 
 def run(arguments: argparse.Namespace) -> None:
@@ -41,7 +44,11 @@ def run(arguments: argparse.Namespace) -> None:
 
     require("torch", "onnx", "sklearn")
     out = arguments.out or f"{arguments.bundle.rstrip('/')}-small"
-    bundles.check_target(out)
+    target = bundles.check_target(out)
+    if target == Path(arguments.bundle).resolve():
+        raise argparse.ArgumentTypeError(
+            f"--out {out} is the bundle itself, which is left as it is: name another folder"
+        )
     bundle = bundles.Bundle.load(arguments.bundle)
     documents, _ = read_data(arguments.dev, arguments.encoding, "several" if bundle.several else "one")
     held_out = [document for document in documents if document.split == "dev"]
@@ -59,6 +66,7 @@ def smaller(
     from fenlei.shrink import in_int8, shrink
 
     texts, labels = [document.text for document in documents], [document.labels for document in documents]
+    say_foreign(documents, bundle.labels)
     if arguments.int8:
         made = in_int8(bundle, texts, labels, say)
         return made.bundle, {"int8": made.bundle.scores["int8"]}
@@ -88,3 +96,5 @@ def lines(shrunk: Shrunk) -> Iterator[str]:
             f"{each.bytes / 1e3:>10,.1f} {each.quality:>9.4f} {each.ngrams:>9,} {each.weights:>9}  {each.network}{mark}"
         )
     yield "Sizes are of the whole folder without report.html."
+    if shrunk.measure == "micro-F1":
+        yield "Micro-F1 is that at the best threshold for all labels together; fenlei test takes each label's own."

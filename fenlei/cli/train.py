@@ -86,6 +86,8 @@ def run(arguments: argparse.Namespace) -> None:
     recipe = recipe_of(arguments)
     if arguments.max_size is not None or arguments.int8:  # one network, judged by what is held out
         recipe = recipe.change(branches=recipe.branches or 1)
+    if arguments.int8 and recipe.model is None:
+        raise argparse.ArgumentTypeError("--int8 is for networks, and there is to be none (model=null): leave one out")
     check_device(recipe)
     bundles.check_target(arguments.out)
     check_unlabelled(arguments)

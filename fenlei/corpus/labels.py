@@ -36,9 +36,10 @@ def settle(documents: Sequence[Document], kind: str, ledger: Ledger) -> Sequence
     many = sum(size for labels, size in found.items() if len(labels) > 1)
     names = {label for labels in found for label in labels}
     between = f", divided by {divider!r} in their cells" if divider else ""
+    otherwise = "; with --single-label a cell is one label" if kind == "auto" else ""
     ledger.note(
-        f"Several labels a text: {many:,} of {len(kept):,} texts have more than one of {len(names):,} labels{between}; "
-        "with --single-label a cell is one label."
+        f"Several labels a text: {many:,} of {len(kept):,} texts have more than one of {len(names):,} labels{between}"
+        f"{otherwise}."
     )
     return kept
 

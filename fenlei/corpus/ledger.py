@@ -141,6 +141,19 @@ class Ledger:
         return ledger
 
 
+class Strict(Ledger):
+    """A ledger that allows nothing to be skipped, for what is to be answered row by row: that is a ValueError.
+
+    What has no text at all, as an empty line between JSON lines, is no row.
+    """
+
+    def add(self, kind: str, source: str, detail: str = "") -> None:
+        """As in any ledger, unless it says that something is lost."""
+        if kind in SKIPPED and kind != EMPTY:
+            raise ValueError(f"{source} cannot be read: {detail}; repair it or take it out, each row is to be answered")
+        super().add(kind, source, detail)
+
+
 def printable(line: str) -> str:
     """`line` with control characters shown as escapes: a file name must not steer the terminal."""
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in line)

@@ -6,7 +6,7 @@ import hashlib
 import io
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import chain
 from os import PathLike
@@ -19,10 +19,10 @@ from fenlei.corpus.documents import audit, used
 from fenlei.corpus.encoding import Missing, file_codecs, known, mark, read_texts
 from fenlei.corpus.folders import CLASS_NAMES, LINE_SUFFIXES, Folder, Part, check_format
 from fenlei.corpus.labels import settle
-from fenlei.corpus.ledger import EMPTY, NO_LABEL, REPAIRED, Ledger
+from fenlei.corpus.ledger import EMPTY, NO_LABEL, REPAIRED, Ledger, Strict
 from fenlei.corpus.lines import strip_line_end, text_lines
 from fenlei.corpus.store import Store, load, relabel, save, write
-from fenlei.corpus.tables import Table, is_binary, is_labelled
+from fenlei.corpus.tables import SUFFIXES, Table, is_binary, is_labelled
 
 LARGE = 100_000_000  # characters: past this documents are in files, where a cache gives room
 OVERHEAD = 64  # what a document weighs beside its text
@@ -237,24 +237,40 @@ def _name_labels(documents: Sequence[Document], names_file: Path | None, ledger:
     return relabel(documents, lambda found: tuple(name.get(label, label) for label in found))
 
 
-def read_lines(stream: BinaryIO | str | PathLike[str], encoding: str | None = None) -> Iterator[str]:
+def read_lines(
+    stream: BinaryIO | str | PathLike[str], encoding: str | None = None, note: Callable[[str], None] | None = None
+) -> Iterator[str]:
     """The texts of a file or a binary stream, one a line, in constant memory; only the line end is taken off.
 
-    Of a parquet or xlsx file, the cells of its text column.
-    `encoding` None means UTF-8 or what a byte order mark says; for a path any encoding is found, as `read` does.
-    Raises ValueError naming the line that cannot be decoded or is too long, and FileNotFoundError.
+    Of a csv, tsv, JSON lines, parquet or xlsx file, as its name ends, those of its text column, a text for each row;
+    ``note`` is told, in a sentence, which column that is. ``encoding`` None means UTF-8 or what a byte order mark says;
+    for a path any encoding is found, as `read` does.
+    Raises ValueError naming the line that cannot be decoded or read, or is too long, and FileNotFoundError.
     """
     codec = known(encoding) if encoding else None
     if isinstance(stream, str | PathLike):
         path = Path(stream)
-        if is_binary(path):
-            yield from Table(path, path.name, "", Ledger()).texts()
+        if path.suffix.lower() in SUFFIXES:
+            yield from _column(path, codec, note)
             return
+        if note is not None and path.is_file() and is_labelled(path, codec or _codec(path)):
+            note(f"{path.name}: its lines hold labels beside the texts and are read whole; name it .tsv to change that")
         with path.open("rb") as file:
             yield from _lines(file, codec or _codec(path), str(path))
     else:
         buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, stream))
         yield from _lines(buffered, codec or mark(buffered.peek(4)) or "utf-8", "the input")
+
+
+def _column(path: Path, codec: str | None, note: Callable[[str], None] | None) -> Iterator[str]:
+    """The texts of a table, one a row."""
+    ledger = Strict()
+    check_format(path)
+    table = Table(path, path.name, "" if is_binary(path) else codec or _codec(path), ledger)
+    for text in table.texts():
+        while note is not None and ledger.notes:
+            note(ledger.notes.pop(0))
+        yield text
 
 
 def _codec(path: Path) -> str:

@@ -42,7 +42,7 @@ class _Dropped(torch.autograd.Function):
 
     @staticmethod
     def forward(ctx: Any, x: Tensor, dropped: int, scale: float) -> Tensor:
-        ctx.how = int(torch.empty((), dtype=torch.int64).random_(-(2**63), None)), dropped, scale
+        ctx.how = int(torch.empty((), dtype=torch.int64, device=x.device).random_(-(2**63), None)), dropped, scale
         return _drop(x, *ctx.how)
 
     @staticmethod

@@ -167,7 +167,7 @@ def together(h: Tensor, mask: Tensor, parts: Sequence[Pool]) -> Tensor:
     hidden = context = None
     if attention is not None:
         hidden, context = attention.project(h).to(h.dtype), attention.context.weight.float()
-    kinds = torch.tensor([LOOPED.index(type(part)) for part in parts])
+    kinds = torch.tensor([LOOPED.index(type(part)) for part in parts], device=h.device)
     found: Tensor = _Pooled.apply(h.contiguous(), hidden, context, mask.sum(1), kinds)  # type: ignore[no-untyped-call]
     return found
 

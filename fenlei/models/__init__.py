@@ -81,7 +81,8 @@ def try_out(name: str, options: Mapping[str, Any], **embedding: Any) -> None:
             build(name, stream_sizes={"ids": 2}, classes=2, options=options, **embedding)
     except (RuntimeError, TypeError) as error:  # sizes that overflow; values of another type within a value
         given = dict(options) | dict(embedding.get("embedding_options") or {})
-        raise ValueError(f"{given} are no options for a network {name!r}: {str(error).splitlines()[0]}") from error
+        reason = "they are too large" if isinstance(error, RuntimeError) else str(error).splitlines()[0]
+        raise ValueError(f"{given} are no options for a network {name!r}: {reason}") from error
 
 
 def restore(bundle: Bundle, stream_sizes: Mapping[str, int]) -> Classifier:

@@ -49,7 +49,7 @@ class Material:
     @property
     def alone(self) -> bool:
         """Whether no network answers: then the linear model is no baseline, but the bundle itself."""
-        return not self.bundle.model.get("branches", self.bundle.model.get("name"))
+        return self.bundle.network is None
 
     @property
     def decisions(self) -> dict[str, Any]:

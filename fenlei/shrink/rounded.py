@@ -47,13 +47,17 @@ def in_int8(
     """The bundle with its matrices in 8 bits; ValueError where it has none that can be, or held-out texts are answered
     too differently.
     """
+    if bundle.model.get("int8"):
+        raise ValueError("this bundle computes in 8 bits already: leave it as it is")
     exact = Predictor(bundle)
     dev = HeldOut.read(texts, labels, bundle.labels, exact.several, exact.pipeline)
     sizes = exact.pipeline.stream_sizes()
     model = restore(bundle, sizes)
     names = matrices(model)
     if not names:
-        raise ValueError("--int8 is for mingru and for LSTM layers, and this bundle has neither: leave it out")
+        found = f"this bundle's network is {bundle.network}"
+        found = found if bundle.network else "this bundle answers by the linear model alone"
+        raise ValueError(f"--int8 is for mingru and for LSTM layers, and {found}: leave it out")
     state = model.state_dict()
     weights = {name: array for name, array in bundle.weights.items() if not {name, name.rpartition(".")[0]} & names}
     for name in names:
@@ -78,7 +82,8 @@ def judged(made: Bundle, exact: Predictor, dev: HeldOut, say: Say) -> Rounded:
     before, after = exact.predict_proba(dev.texts), rounded.predict_proba(dev.texts)
     difference = float(np.abs(after - before).max())
     agreement = float((after.argmax(1) == before.argmax(1)).mean())
-    found = f"probabilities differ by up to {difference:.4f}, {agreement:.2%} of the likeliest labels agree"
+    many = f"of {len(dev.texts):,} held-out texts"
+    found = f"probabilities {many} differ by up to {difference:.4f}, {agreement:.2%} of the likeliest labels agree"
     if difference > INT8_TOLERANCE or agreement < AGREEMENT:
         bounds = f"{INT8_TOLERANCE} and {AGREEMENT:.0%} are the bounds"
         raise ValueError(f"in 8 bits this network answers held-out texts too differently: {found}; {bounds}")

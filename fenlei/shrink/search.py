@@ -122,7 +122,8 @@ def _shrink(full: Full, most: int, say: Say) -> Shrunk:
     whole = total(bundle)
     held = Held(full.dev.texts, full.predictor.predict_proba(full.dev.texts), full.dev.targets, bundle.labels)
     name = name_of_quality(full.dev.targets)
-    before = Candidate(whole, quality(held.probabilities, held.targets), 0.0, "as it is", 0, "")
+    rows, kind = (len(full.linear.wide) - 1, "as it is") if full.linear else (0, "none")
+    before = Candidate(whole, quality(held.probabilities, held.targets), 0.0, "as it is", rows, kind)
     if whole <= most:
         return Shrunk(bundle, [before._replace(chosen=True)], before, name)
     say(f"the full bundle: {whole / 1e6:,.2f} MB, {name} {before.quality:.4f} on {len(held.texts):,} held-out texts")
