@@ -452,6 +452,11 @@ def test_only_a_bundle_or_an_empty_folder_is_replaced(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises(FileExistsError, match="is a file"):
         make().save(tmp_path / "file")
+    (tmp_path / "file").write_text("")
+    with pytest.raises(NotADirectoryError, match=r"file is a file, so .*file/B cannot be a folder: name another"):
+        check_target(tmp_path / "file" / "B")
+    with pytest.raises(FileExistsError, match=r"lies within the bundle .*: name another folder"):
+        check_target(make().save(tmp_path / "outer") / "B")
     assert check_target(tmp_path / "new" / "er") == (tmp_path / "new" / "er").resolve()
     assert sorted(os.listdir(tmp_path)) == ["file", "m", "other"]
 

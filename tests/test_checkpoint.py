@@ -369,6 +369,18 @@ def test_a_killed_holder_holds_nothing(tmp_path: Path) -> None:
     assert not folder.exists()
 
 
+def test_a_folder_that_cannot_be_made_is_an_error_and_no_endless_loop(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    def refuse(self: Path, *arguments: object, **named: object) -> None:
+        raise FileNotFoundError(2, "No such file or directory", str(self))
+
+    folder = tmp_path / "B.checkpoint"
+    monkeypatch.setattr(Path, "mkdir", refuse)
+    with pytest.raises(FileNotFoundError, match=r"B\.checkpoint"):
+        checkpoints._hold(folder)
+
+
 def test_processes_that_come_and_go_never_hold_it_together(tmp_path: Path) -> None:
     folder, inside = tmp_path / "B.checkpoint", tmp_path / "inside"
 

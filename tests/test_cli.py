@@ -536,6 +536,49 @@ def test_info_tells_what_a_bundle_is(run: Run, saved: Path) -> None:
     assert max(map(len, lines)) <= 10
 
 
+def test_info_says_that_a_network_was_left_out_and_that_a_bundle_was_made_small(
+    run: Run, tmp_path: Path, bundle: Bundle
+) -> None:
+    from fenlei.bundle import Bundle
+
+    saved = Bundle.load(bundle.save(tmp_path / "B"))
+    saved.model = saved.model | {"branches": 0}
+    assert saved.network is None
+    saved.scores = saved.scores | {"shrunk": {"from_bytes": 3_000_000}, "int8": {"agreement": 0.999, "speed": 1.5}}
+    saved.save(tmp_path / "B")
+    lines = dict(line.strip().split("  ", 1) for line in run("info", tmp_path / "B").out.splitlines())
+    assert lines["network"] == "none, the linear model alone (bilstm was trained and left out)"
+    assert "the linear model alone" not in lines["dev"]
+    assert lines["small"] == "made of a bundle of 3.00 MB by fenlei shrink"
+    assert lines["8 bits"].startswith("99.90% of the held-out texts' labels stay, 1.50 times")
+    assert "| network | none, the linear model alone |" in (tmp_path / "B" / "README.md").read_text(encoding="utf-8")
+
+
+def test_labels_that_a_bundle_does_not_know_are_named(run: Run, saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.tsv").write_text("label\ttext\n体育\t比赛\n天气\t下雨\n天气\t晴\n", encoding="utf-8")
+    result = run("test", saved, tmp_path / "t.tsv")
+    assert "2 labels of the 3 documents are not among the bundle's: 天气" in result.err
+    assert "are not among" not in run("test", saved, tmp_path / "t.tsv", "--json").out
+    result = run("shrink", saved, "--int8", "--dev", tmp_path / "t.tsv", "--out", tmp_path / "S")
+    assert "are not among the bundle's: 天气" in result.err
+    assert "of 1 held-out texts" in result.err
+
+
+def test_predict_answers_the_rows_of_a_table(run: Run, saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "t.csv").write_text('text,label\n"比赛, 进球",体育\n股票,财经\n', encoding="utf-8")
+    result = run("predict", saved, tmp_path / "t.csv", "--format", "jsonl")
+    assert [json.loads(line)["text"] for line in result.out.splitlines()] == ["比赛, 进球", "股票"]
+    assert "t.csv: text from 'text'." in result.err
+
+
+def test_a_small_bundle_is_not_put_over_its_origin(run: Run, saved: Path, data: Path) -> None:
+    digest = json.loads(run("info", saved, "--json").out)["digest"]
+    result = run("shrink", saved, "--max-size", "30KB", "--dev", data / "dev.tsv", "--out", saved)
+    assert (result.status, result.out) == (2, "")
+    assert "is the bundle itself" in result.err
+    assert json.loads(run("info", saved, "--json").out)["digest"] == digest
+
+
 def test_info_json(run: Run, saved: Path, bundle: Bundle) -> None:
     facts = json.loads(run("info", saved, "--json", "--verify").out)
     assert facts["labels"] == ["体育", "科技", "财经"]
@@ -745,7 +788,15 @@ def asked(*arguments: str) -> Callable[[Path, Path], Sequence[object]]:
         (asked("--set", "learning_rate=-1"), 2, "learning_rate must be a finite number above 0, got -1"),
         (asked("--unlabelled", "/no/where"), 2, "no such file or folder: /no/where"),
         (asked("--most-unlabelled", "5"), 2, "--most-unlabelled says how many texts of --unlabelled FILE: give that"),
-        (asked("--option", "hidden_size=1.5"), 2, "the bilstm option 'hidden_size' cannot be 1.5"),
+        (
+            asked("--set", "epochs=abc"),
+            2,
+            "'epochs' is a whole number or null, not 'abc'; its default is left to",
+        ),
+        (asked("--set", "seed=99999999999999999999"), 2, "seed must be a whole number of at most 4,000,000,000"),
+        (asked("--int8", "--set", "model=null"), 2, "--int8 is for networks, and there is to be none"),
+        (asked("--out", ""), 1, "the folder of a bundle has no name"),
+        (asked("--option", "hidden_size=1.5"), 2, "the bilstm option 'hidden_size' is a whole number, not 1.5"),
     ],
 )
 def test_bad_input_gets_one_sentence(
