@@ -383,6 +383,15 @@ def test_the_ledger_speaks_of_encodings_and_of_what_was_skipped() -> None:
     assert "tab-separated" in found("reading", documents(*sound()), ledger).sentence
 
 
+def test_warnings_of_the_reading_are_to_be_looked_at() -> None:
+    ledger = Ledger()
+    ledger.note("d.tsv: tab-separated; label from 'x', text from 'y'.")
+    ledger.warn("One class was made of two folders\x1b.")
+    finding = found("layout", documents(*sound()), ledger)
+    assert (finding.severity, finding.sentence) == (LOOK, "One class was made of two folders\\x1b.")
+    assert "One class" not in found("reading", documents(*sound()), ledger).sentence
+
+
 def test_the_tokenizer_that_train_would_choose() -> None:
     assert found("tokenizer", documents(*sound())).numbers == {"tokenizer": "words"}
     assert found("tokenizer", documents(("a", "球队赢了"), ("b", "股票上涨"))).numbers == {"tokenizer": "chars"}

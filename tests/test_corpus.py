@@ -62,6 +62,47 @@ def test_folder_per_class_at_any_depth_with_splits(tmp_path):
     assert ledger.counts == {}
 
 
+def test_folders_of_one_name_under_different_parents_are_one_class_and_that_is_said(tmp_path):
+    for topic in ("体育", "财经", "时政"):
+        for year in range(2005, 2010):
+            put(tmp_path / f"{topic}/{year}/1.txt", f"{topic} {year}")
+    documents, ledger = corpus.read(tmp_path)
+    assert {document.label for document in documents} == {str(year) for year in range(2005, 2010)}
+    [warning] = ledger.warnings
+    assert "of folders of the same name under different parents, 5 times: '体育/2005' and '时政/2005', " in warning
+    assert warning.count("' and '") == 3
+    assert "'时政/2007', ...; a document's class is" in warning
+    assert "where the parents are the classes, move the documents up into them" in warning
+    assert f"warning: {warning}" in ledger.summary()
+
+
+def test_a_class_in_a_class_is_named(tmp_path):
+    put(tmp_path / "体育/1.txt", "球")
+    put(tmp_path / "体育/old/2007/2.txt", "门")
+    put(tmp_path / "财经/3.txt", "股")
+    documents, ledger = corpus.read(tmp_path)
+    assert {document.label for document in documents} == {"体育", "2007", "财经"}
+    [warning] = ledger.warnings
+    assert "a folder with documents as well, once: '体育' (in it '体育/old/2007');" in warning
+    assert "where the inner one is none, move its documents up into the outer one" in warning
+
+
+def test_a_class_in_every_split_is_the_layout_and_no_doubt(tmp_path):
+    for split in ("train", "dev", "test"):
+        put(tmp_path / f"data/{split}/news/体育/1.txt", f"球 {split}")
+        put(tmp_path / f"data/{split}/news/财经/1.txt", f"股 {split}")
+        put(tmp_path / f"data/{split}/文艺/书/1.txt", f"书 {split}")
+    documents, ledger = corpus.read(tmp_path)
+    assert Counter(document.label for document in documents) == {"体育": 3, "财经": 3, "书": 3}
+    assert ledger.warnings == []
+
+
+def test_splits_within_the_classes_are_not_taken_for_classes_in_silence(tmp_path):
+    for name in ("体育/train", "体育/test", "财经/train", "财经/test"):
+        put(tmp_path / name / "1.txt", name)
+    assert "'体育/test' and '财经/test', '体育/train' and '财经/train'" in corpus.read(tmp_path)[1].warnings[0]
+
+
 def test_folder_around_the_data_is_seen_through(tmp_path):
     put(tmp_path / "archive/train/a/1.txt", "x")
     put(tmp_path / "archive/test/a/1.txt", "y")
@@ -595,13 +636,17 @@ def test_ledger_counts_sums_up_and_survives_json():
     ledger.note("Decided.")
     assert ledger.counts == {"empty": 1200, "ragged": 1}
     assert ledger.skipped == 1200
+    ledger.warn("Doubtful.")
+    ledger.warn("Doubtful.")
     assert ledger.summary() == [
         "Decided.",
+        "warning: Doubtful.",
         "1,200 without text, skipped: a.tsv:0, a.tsv:1, a.tsv:2, ...",
         r"1 with too many cells, joined: b\x1b[31m.tsv:1",
     ]
     again = Ledger.from_json(ledger.to_json())
     assert (again.entries, again.notes, again.counts) == (ledger.entries, ledger.notes, ledger.counts)
+    assert again.warnings == ["Doubtful."]
     assert len(ledger.entries) == 1001
     assert ledger.more == again.more == {"empty": 200}
     again.merge(ledger)

@@ -18,7 +18,10 @@ def sources(ledger: Ledger, documents: int) -> Iterator[Finding]:
     """How it was read, what of it could not be decoded, what else was skipped or joined."""
     yield encodings(ledger, documents)
     yield skipped(ledger, documents)
-    told = [legible(note) for note in ledger.notes if not any(said in note for said in SAID)]
+    repeated = (*SAID, *ledger.warnings)
+    for warning in ledger.warnings:
+        yield Finding("layout", LOOK, legible(warning))
+    told = [legible(note) for note in ledger.notes if not any(said in note for said in repeated)]
     if told:
         more = f" And {len(told) - TOLD:,} notes more." if len(told) > TOLD else ""
         yield Finding("reading", FINE, " ".join(told[:TOLD]) + more, numbers={"notes": told[:LISTED]})
