@@ -444,6 +444,33 @@ def test_fasttext_lines_with_none_or_several_labels_are_listed(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("first", ["", "\n", "no label here\n", "text,label\n"])
+def test_fasttext_lines_are_known_by_most_of_them(tmp_path, first):
+    rows = [("a", "one, two"), ("b", "three")] * 5
+    path = put(tmp_path / "a.txt", first + "".join(f"__label__{label} {text}\n" for label, text in rows))
+    documents, ledger = corpus.read(path)
+    assert pairs(documents) == rows
+    assert ledger.notes[0] == "a.txt: fastText lines."
+    skipped = [entry.source for entry in ledger.entries if entry.kind in ("no label", "empty")]
+    assert skipped == ["a.txt:1"] * bool(first)
+    own = Ledger()
+    assert list(corpus.read_unlabelled([path], None, own))[-10:] == [text for _, text in rows]
+
+
+def test_fasttext_labels_stand_anywhere_in_their_line(tmp_path):
+    lines = ["one two __label__a", "one __label__b two", " __label__a one x__label__c two ", "__label__ one"]
+    documents, ledger = corpus.read(put(tmp_path / "a.txt", "\n".join(lines)))
+    assert pairs(documents) == [("a", "one two"), ("b", "one two"), ("a", "one x__label__c two ")]
+    assert [entry[:2] for entry in ledger.entries if entry.kind != "conflict"] == [("no label", "a.txt:4")]
+
+
+def test_a_table_that_speaks_of_fasttext_stays_a_table(tmp_path):
+    rows = "label,text\n" + "".join(f"{'ab'[n % 2]},what is __label__x {n}\n" for n in range(9))
+    assert {document.label for document in corpus.read(put(tmp_path / "a.csv", rows))[0]} == {"a", "b"}
+    rows = "".join(json.dumps({"label": "ab"[n % 2], "text": f"is __label__x {n}"}) + "\n" for n in range(9))
+    assert {document.label for document in corpus.read(put(tmp_path / "a.txt", rows))[0]} == {"a", "b"}
+
+
 def test_large_cells_are_read_and_too_large_lines_listed(tmp_path):
     rows = ["label,text", f"pos,{'x' * 12_000_000}", f"neg,{'y' * 17_000_000}", "neg,short"]
     documents, ledger = corpus.read(put(tmp_path / "a.csv", "\n".join(rows)))

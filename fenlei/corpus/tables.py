@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import json
 import math
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
@@ -30,6 +31,7 @@ BINARY = (".parquet", ".xlsx")  # tables that are no lines of text: they have no
 SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", *BINARY)
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 PREFIX = "__label__"
+LABEL = re.compile(rf"(?<!\S){PREFIX}(\S+)\s*")  # wherever it stands in a line, as fastText takes it
 # `_!_` divides the fields of a much used set of Chinese news titles. Prose is full of commas: they come last in txt.
 DELIMITERS = {"\t": "tab-separated", "_!_": "separated by _!_", "|": "separated by |", ";": "separated by ;"}
 DELIMITERS |= {",": "comma-separated"}
@@ -60,7 +62,7 @@ class Table:
         with self.path.open("rb") as file:
             head, lines = _peek(text_lines(file, self.codec, self.fault))
             first = _first(head)
-            if first.startswith(PREFIX):
+            if self._is_fasttext(head):
                 self.ledger.note(f"{self.source}: fastText lines.")
                 yield from self._fasttext(lines)
             elif self.path.suffix.lower() in JSON_SUFFIXES or _is_object(first):
@@ -79,7 +81,7 @@ class Table:
         with self.path.open("rb") as file:
             head, lines = _peek(text_lines(file, self.codec, self.fault))
             first, suffix = _first(head), self.path.suffix.lower()
-            if first.startswith(PREFIX):
+            if self._is_fasttext(head):
                 yield from (_unprefixed(line)[1].rstrip("\r\n") for _, line in lines)
             elif suffix in JSON_SUFFIXES or _is_object(first):
                 yield from self._strings(self._objects(lines))
@@ -88,6 +90,9 @@ class Table:
                 yield from self._column(self._cells(lines, delimiter), delimiter)
             else:
                 yield from (line.rstrip("\r\n") for _, line in lines)
+
+    def _is_fasttext(self, head: Sequence[Line]) -> bool:
+        return _is_fasttext(head, self.path.suffix.lower())
 
     def _column(self, rows: Iterator[Row], delimiter: str, header: bool = False) -> Iterator[str]:
         """The cells of the column of texts; where there is none, a ValueError."""
@@ -155,7 +160,7 @@ class Table:
             if labels or not rest.strip():
                 yield from self._document(number, rest.rstrip("\r\n"), *labels)
             else:
-                self.fault(NO_LABEL, number, f"no {PREFIX} at the start")
+                self.fault(NO_LABEL, number, f"no {PREFIX} in the line")
 
     def _delimited(self, lines: Iterable[Line], delimiter: str) -> Iterator[Document]:
         yield from self._rows(self._cells(lines, delimiter), DELIMITERS[delimiter], delimiter)
@@ -246,12 +251,12 @@ class Table:
 
 
 def _unprefixed(line: str) -> tuple[list[str], str]:
-    """The labels at the start of a fastText line, and the rest."""
-    labels, rest = [], line
-    while rest.lstrip().startswith(PREFIX):
-        label, rest = [*rest.split(None, 1), ""][:2]
-        labels.append(label.removeprefix(PREFIX))
-    return labels, rest
+    """The labels of a fastText line, wherever they stand, and the rest."""
+    if PREFIX not in line:
+        return [], line
+    parts = LABEL.split(line)
+    rest = "".join(parts[::2]).lstrip()
+    return parts[1::2], rest if parts[-1] else rest.rstrip()
 
 
 def _cell(value: object) -> str:
@@ -292,6 +297,15 @@ def _peek(items: Iterator[tuple[int, T]]) -> tuple[list[tuple[int, T]], Iterator
     return head, chain(head, items)
 
 
+def _is_fasttext(head: Sequence[Line], suffix: str) -> bool:
+    """Whether the first line begins with a label, or most lines hold one where the file is not named as a table."""
+    first = _first(head)
+    if first.startswith(PREFIX) or suffix in SUFFIXES or _is_object(first):
+        return first.startswith(PREFIX)
+    lines = [line for _, line in head if not line.isspace()]
+    return sum(bool(LABEL.search(line)) for line in lines) > len(lines) / 2
+
+
 def _is_object(line: str) -> bool:
     if not line.startswith("{"):
         return False
@@ -317,7 +331,7 @@ def is_labelled(path: Path, codec: str) -> bool:
     with path.open("rb") as file:
         head, _ = _peek(text_lines(file, codec, ignore))
     first = _first(head)
-    if first.startswith(PREFIX) or _is_object(first):
+    if _is_fasttext(head, path.suffix.lower()) or _is_object(first):
         return True
     delimiter = _delimiter("", head) if first else ","
     if delimiter not in UNQUOTED:
