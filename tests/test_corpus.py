@@ -140,6 +140,35 @@ def test_file_beside_class_folders_has_no_label(tmp_path):
     assert [entry[:2] for entry in ledger.entries] == [("no label", "stray.txt")]
 
 
+def test_only_whole_names_are_by_standers_and_they_are_named(tmp_path):
+    for name in ("readme_first.txt", "license.plates.txt", "changelog-2.txt", "copying-machines.txt"):
+        put(tmp_path / "a" / name, f"a document {name}")
+    for name in ("README", "b/LICENSE.txt", "b/readme_zh-CN.md", "b/COPYING", "LICENSE-MIT", "b/README.zh.md"):
+        put(tmp_path / name, "no document")
+    put(tmp_path / "b/1.txt", "y")
+    documents, ledger = corpus.read(tmp_path)
+    assert Counter(document.label for document in documents) == {"a": 4, "b": 1}
+    assert ledger.notes == [
+        "Not read, as they are about the data, 6: LICENSE-MIT, README, b/COPYING, b/LICENSE.txt, b/README.zh.md, ...."
+    ]
+    assert ledger.counts == {}
+
+
+def test_links_to_nothing_and_pipes_are_named(tmp_path):
+    put(tmp_path / "data/train/a/1.txt", "x")
+    put(tmp_path / "data/train/b/2.txt", "y")
+    (tmp_path / "data/train/a/gone.txt").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "data/train/b/loop").symlink_to(tmp_path / "data/train/b/loop")
+    os.mkfifo(tmp_path / "data/train/b/pipe")
+    documents, ledger = corpus.read(tmp_path)
+    assert pairs(documents) == [("a", "x"), ("b", "y")]
+    assert ledger.entries == [
+        ("not text", "data/train/a/gone.txt", "a link to nothing"),
+        ("not text", "data/train/b/loop", "a link to nothing"),
+        ("not text", "data/train/b/pipe", "neither a file nor a folder"),
+    ]
+
+
 def test_split_files_by_name_and_class_txt(tmp_path):
     put(tmp_path / "class.txt", "finance\nrealty\nstocks\n")
     put(tmp_path / "train.txt", "词汇阅读是关键\t0\n中国人民公安大学\t2\n")

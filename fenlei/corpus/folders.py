@@ -25,7 +25,13 @@ PACKED = (
     *(".arrow", ".feather", ".orc", ".avro", ".xls", ".ods", ".zip", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"),
     *(".tar", ".tgz", ".npy", ".npz", ".db", ".sqlite", ".pdf", ".doc", ".docx"),
 )
-BYSTANDER = re.compile(r"(readme|licen[cs]e|copying|changelog)([._-].*)?|thumbs\.db|desktop\.ini", re.IGNORECASE)
+# Whole names: `license.plates.txt` is a document. A read-me may name its language: `README.zh.md`, `readme_zh-CN.txt`.
+BYSTANDER = re.compile(
+    r"(readme([._-][a-z]{2}([_-][a-z]{2})?)?|licen[cs]e([._-](mit|apache|bsd|gpl|lgpl|cc[a-z0-9._-]*))?"
+    r"|copying(\.lesser|\.lib)?|changelog)(\.(txt|text|md|markdown|rst|html?))?",
+    re.IGNORECASE,
+)
+JUNK = ("thumbs.db", "desktop.ini")
 
 TOLD = 3  # folders in a warning
 
@@ -52,11 +58,17 @@ class Folder:
         self.root, self.is_labelled, self.ledger, self.labels = root, is_labelled, ledger, labels
         self.parts: list[Part] = []
         self.class_names: Path | None = None
+        self.beside: dict[str, None] = {}  # read-me and licence files, each once however often their folder is listed
+        self.odd: dict[str, str] = {}  # what is neither file nor folder, and what it is
         self.empty: list[str] = []
         self.homes: dict[Path, list[Path]] = defaultdict(list)  # what holds class folders -> those with documents
         self._top(root, "")
         if self.empty:
             self.ledger.note(f"Empty folders, of which no class is made: {_some(self.empty)}.")
+        if self.beside:
+            self.ledger.note(f"Not read, as they are about the data, {len(self.beside):,}: {_some([*self.beside])}.")
+        for name, what in self.odd.items():
+            self.ledger.add(NOT_TEXT, name, what)
         if labels:
             self._warn_of_merged()
             self._warn_of_nested()
@@ -84,9 +96,18 @@ class Folder:
 
     def _listing(self, folder: Path) -> tuple[list[Path], list[Path]]:
         """(files, folders), sorted, without what is hidden or a read-me."""
-        paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-        folders = [path for path in paths if path.is_dir()]
-        files = [path for path in paths if path.is_file() and not BYSTANDER.fullmatch(path.name)]
+        files, folders = [], []
+        for path in sorted(folder.iterdir()):
+            if path.name.startswith(".") or path.name.lower() in JUNK:
+                continue
+            if path.is_dir():
+                folders.append(path)
+            elif not path.is_file():
+                self.odd[self._name(path)] = "neither a file nor a folder" if path.exists() else "a link to nothing"
+            elif BYSTANDER.fullmatch(path.name):
+                self.beside[self._name(path)] = None
+            else:
+                files.append(path)
         return files, [path for path in folders if path.name != "__MACOSX"]
 
     def _tables(self, files: Sequence[Path], alone: bool) -> list[Path]:
