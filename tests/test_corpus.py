@@ -327,7 +327,9 @@ def test_columns_come_from_content_when_no_name_helps(tmp_path):
     rows = [f"{1000 + i}\t{('pos', 'neg', 'neu')[i % 3]}\tthe film number {i} was a film\n" for i in range(60)]
     documents, ledger = corpus.read(put(tmp_path / "a.tsv", "".join(rows)))
     assert pairs(documents)[:2] == [("pos", "the film number 0 was a film"), ("neg", "the film number 1 was a film")]
-    assert ledger.notes == ["a.tsv: tab-separated, no header; label from column 2, text from column 3."]
+    assert ledger.notes == [
+        "a.tsv: tab-separated, no header; label from column 2, text from column 3; not read: column 1."
+    ]
 
 
 def test_unknown_header_is_recognised_above_numbers_and_above_recurring_values(tmp_path):
@@ -335,6 +337,59 @@ def test_unknown_header_is_recognised_above_numbers_and_above_recurring_values(t
     assert len(corpus.read(put(tmp_path / "a.tsv", numbers))[0]) == 10
     words = "stimmung\tsatz\n" + "".join(f"{'gut' if i % 2 else 'arg'}\tSatz Nummer {i}\n" for i in range(30))
     assert {document.label for document in corpus.read(put(tmp_path / "b.tsv", words))[0]} == {"gut", "arg"}
+
+
+@pytest.mark.parametrize("pad", ["{} ", " {}", " {} ", "\u3000{}"])
+def test_padded_labels_make_no_header_of_the_first_document(tmp_path, pad):
+    rows = [(("体育", "财经", "时政")[n % 3], f"第{n}篇文章") for n in range(24)]
+    lines = "".join(f"{pad.format(label)}\t{text}\n" for label, text in rows)
+    assert pairs(corpus.read(put(tmp_path / "a.tsv", lines))[0]) == rows
+
+
+def test_columns_that_are_not_read_are_named(tmp_path):
+    many = "class,title,description,,a,b,c,d\n" + "1,t one,d one,0,1,2,3,4\n2,t two,d two,0,1,2,3,4\n"
+    documents, ledger = corpus.read(put(tmp_path / "a.csv", many))
+    assert pairs(documents) == [("1", "d one"), ("2", "d two")]
+    assert ledger.notes == [
+        "a.csv: comma-separated; label from 'class', text from 'description'; "
+        "not read: 'title', column 4, 'a', 'b', 'c' and 1 more."
+    ]
+    assert ledger.warnings == []
+
+
+@pytest.mark.parametrize(("header", "twice"), [("text,text,label", "text"), ("label,text,Label", "label")])
+def test_a_header_that_names_a_column_twice_is_warned_of(tmp_path, header, twice):
+    _, ledger = corpus.read(put(tmp_path / "a.csv", f"{header}\none,two,three\nfour,five,six\n"))
+    [warning] = ledger.warnings
+    assert warning.startswith(f"a.csv: the header names '{twice}' 2 times and the first such column was read;")
+    assert "not read: " in ledger.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "text,sport,money\n" + "".join(f"text {n},{n % 2},{1 - n % 2}\n" for n in range(30))),
+        ("a.tsv", "".join(f"{n % 2}\t{1 - n % 2}\tthe text {n}\n" for n in range(30))),
+        (
+            "a.jsonl",
+            "".join(f'{{"text": "t {n}", "sport": {"true" if n % 2 else "false"}, "money": true}}\n' for n in range(9)),
+        ),
+    ],
+)
+def test_columns_of_0_and_1_are_warned_of(tmp_path, name, content):
+    _, ledger = corpus.read(put(tmp_path / name, content))
+    [warning] = ledger.warnings
+    first, second = ("column 1", "column 2") if name == "a.tsv" else ("'sport'", "'money'")
+    assert (
+        f"2 columns hold only 0 and 1 or true and false ({first}, {second}), and one of them was read, {first};"
+        in warning
+    )
+    assert "into one column `label`, with a comma between them, and train with --multi-label" in warning
+
+
+def test_a_named_label_of_0_and_1_beside_another_is_no_doubt(tmp_path):
+    rows = "text,label,spam\n" + "".join(f"text {n},{n % 2},{n % 2}\n" for n in range(30))
+    assert corpus.read(put(tmp_path / "a.csv", rows))[1].warnings == []
 
 
 def test_data_sorted_by_class_keeps_its_label_column(tmp_path):

@@ -173,8 +173,7 @@ class Table:
         sample = [cells for _, cells in head if any(cells)]
         if not sample:
             return
-        chosen = columns.choose(sample, self.source, form)
-        self.ledger.note(chosen.sentence)
+        chosen = self._choose(sample, form)
         header = chosen.header
         for number, cells in rows:
             if not any(cells):
@@ -183,6 +182,14 @@ class Table:
                 header = False
             elif len(cells) == chosen.width or self._fit(number, cells, chosen, delimiter):
                 yield from self._document(number, cells[chosen.text], cells[chosen.label].strip())
+
+    def _choose(self, sample: Sequence[Sequence[str]], form: str, header: bool = False) -> Columns:
+        """The columns; what was decided is noted, and what may be meant otherwise is warned of."""
+        chosen = columns.choose(sample, self.source, form, header)
+        self.ledger.note(chosen.sentence)
+        for doubt in chosen.doubts:
+            self.ledger.warn(doubt)
+        return chosen
 
     def _fit(self, number: int, cells: list[str], chosen: Columns, delimiter: str) -> bool:
         """Whether a row of the wrong width can be kept; surplus cells are given back to the text they came from."""
@@ -215,8 +222,7 @@ class Table:
             return
         keys = list(dict.fromkeys(key for _, row in sample for key in row))
         cells = [[_cell(row.get(key)) for key in keys] for _, row in sample]
-        chosen = columns.choose([keys, *cells], self.source, form, header=True)
-        self.ledger.note(chosen.sentence)
+        chosen = self._choose([keys, *cells], form, header=True)
         for number, row in records:
             yield from self._from_record(number, row, keys[chosen.text], keys[chosen.label])
 
