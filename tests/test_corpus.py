@@ -689,6 +689,35 @@ def test_read_counts_copies_conflicts_and_leaks_and_keeps_them(tmp_path):
     assert "'A', 'a' differ only by case" in ledger.notes[-1]
 
 
+def test_labels_that_mean_none_stay_classes_and_are_warned_of(tmp_path):
+    labels = ["NaN", "nan", "None", "null", "NA", "<NA>", "N/A", "NaN", "sport", "money"]
+    path = put(tmp_path / "a.tsv", "label\ttext\n" + "".join(f"{label}\ttext {n}\n" for n, label in enumerate(labels)))
+    documents, ledger = corpus.read(path)
+    assert [document.label for document in documents] == labels
+    [warning] = ledger.warnings
+    assert warning.startswith(
+        "Labels that programs write where there is none are classes here: 'NaN' (2 documents), 'nan' (1 document), "
+    )
+    assert all(f"'{label}' (" in warning for label in labels[:8])
+    assert "sport" not in warning
+    with Cache(tmp_path / "cache") as cache:
+        assert corpus.read(path, cache=cache)[1].warnings == corpus.read(path, cache=cache)[1].warnings == [warning]
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [
+        (("caf\u00e9", "cafe\u0301"), "'cafe\u0301' (U+0065 U+0301), 'caf\u00e9' (U+00E9)"),
+        (("\u2f00x", "\u4e00x", "\u4e00X"), "'\u2f00x' (U+2F00), '\u4e00X', '\u4e00x' (U+4E00)"),
+        (("ab", "a b"), "'a b', 'ab'"),
+        (("한국어", "\u1112\u1161\u11ab\u1100\u116e\u11a8\u110b\u1165"), "(U+D55C U+AD6D U+C5B4)"),
+    ],
+)
+def test_labels_that_look_alike_are_told_apart(tmp_path, labels, shown):
+    path = put(tmp_path / "a.tsv", "label\ttext\n" + "".join(f"{label}\ttext {label}\n" for label in labels))
+    assert shown in corpus.read(path)[1].notes[-1]
+
+
 def test_deduplicate_keeps_one_copy_and_no_contradiction():
     ledger = Ledger()
     kept = corpus.deduplicate(COPIES, ledger)
