@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import os
+import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from fenlei import corpus
 from fenlei.cache import Cache
-from fenlei.corpus import Document, Ledger
+from fenlei.corpus import Document, Ledger, jsonlist
 from fenlei.corpus import documents as audits
 from fenlei.corpus import ledger as ledgers
 from fenlei.corpus.documents import audit
@@ -307,6 +309,7 @@ def test_no_such_path(tmp_path):
         ("a.jsonl", '{"text": "good film", "label": "pos"}\n{"label": "neg", "text": "bad film"}\n'),
         ("a.ndjson", '{"sentence": "good film", "target": "pos"}\n{"sentence": "bad film", "target": "neg"}\n'),
         ("a.json", '{"x1": "good film", "y1": "pos"}\n{"x1": "bad film", "y1": "neg"}\n'),
+        ("a.json", '[\n{"text": "good film", "label": "pos"},\n{"text": "bad film", "label": "neg"}\n]\n'),
         ("a.txt", '{"text": "good film", "label": "pos"}\n{"text": "bad film", "label": "neg"}\n'),
         ("a.txt", "__label__pos good film\n__label__neg bad film\n"),
         ("a", "__label__pos\tgood film\n__label__neg\tbad film\n"),
@@ -318,7 +321,7 @@ def test_every_format_gives_the_same_documents(tmp_path, name, content):
     assert not ledger.entries
     assert ledger.notes
     assert ledger.notes[0].startswith(f"{name}: ")
-    line = next(i for i, row in enumerate(content.splitlines(), 1) if "good" in row)
+    line = next(i for i, row in enumerate(content.removeprefix("[\n").splitlines(), 1) if "good" in row)
     assert documents[0].source == f"{name}:{line}"
     assert documents[0].split == ""
 
@@ -406,7 +409,41 @@ def test_data_sorted_by_class_keeps_its_label_column(tmp_path):
         ("a.tsv", "1\t2\n3\t4\n", "has no text column"),
         ("a.txt", "just some prose\nand more of it\n", "no label column"),
         ("a.csv", "text,label\n", "no documents in .*: it has no rows under the names of its columns"),
-        ("a.jsonl", '[{"text": "x", "label": "y"}]\n', "a JSON list, expected one object a line"),
+        ("a.jsonl", '["x", "y"]\n', "a JSON str, expected one object an element"),
+        ("a.jsonl", '["x", "y"]\n["x", "y"]\n', r"no whole JSON list \(Extra data: line 2 column 1 .* jq -c '\.\[\]' "),
+        ("a.json", '[{"text": "x", "label": "y"},\n', r"no whole JSON list \(Expecting value: line 2 column 1"),
+        (
+            "a.json",
+            '[{"text": "x", "label": "y"} 3]',
+            r"no whole JSON list \(Expecting ',' delimiter: line 1 column 30",
+        ),
+        ("a.json", "[" * 100_000, r"no whole JSON list \(nested too deeply\)"),
+        (
+            "a.json",
+            b'[{"text": "\xff\xfe x", "label": "' + ZH[0].encode() * 9 + b'"}]',
+            "is not utf-8 at byte 12; repair",
+        ),
+        ("a.json", '{"v": 1, "data": [{"text": "x", "label": "y"}]}', r"whose 'data' is a list of objects, 1 .*\[\]' "),
+        (
+            "a.json",
+            '{\n"data": [\n{"text": "x", "label": "y"}\n]\n}',
+            "whose 'data' is a list of objects, 1 of them; write",
+        ),
+        (
+            "a.json",
+            '{"text": ["x", "z"], "label": ["y", "y"]}',
+            "JSON columns, 'text' and 'label'; write an object a line",
+        ),
+        (
+            "a.json",
+            '{\n"text": "x",\n"label": "y"\n}\n',
+            r"one JSON object over several lines \(keys: 'text', 'label'\)",
+        ),
+        (
+            "a.json",
+            '{\n"text": "x"\n}\n{\n"text": "y"\n}\n',
+            r"JSON objects over several lines each; write .* jq -c \. ",
+        ),
         ("a.tsv", "", "it is empty"),
         ("a.tsv", "\n\n", "blank line|no text"),
         ("a.parquet", "PAR1", r"is no readable parquet file \("),
@@ -514,6 +551,62 @@ def test_json_lines_take_each_value_for_what_it_is(tmp_path):
         "a.jsonl:12": "unparsable",
     }
     assert "no JSON object: nested too deeply" in [entry.detail for entry in ledger.entries]
+
+
+@pytest.mark.parametrize("indent", [None, 2, "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "gb18030", "utf-16"])
+def test_a_list_of_objects_is_read_however_it_is_written(tmp_path, indent, encoding):
+    rows = [{"text": text, "label": f"c{n % 2}", "n": n} for n, text in enumerate(ZH)] + ["no object"]
+    path = put(tmp_path / "a.json", json.dumps(rows, indent=indent, ensure_ascii=False), encoding)
+    documents, ledger = corpus.read(path)
+    assert pairs(documents) == [(f"c{n % 2}", text) for n, text in enumerate(ZH)]
+    assert [document.source for document in documents] == [f"a.json:{n}" for n in range(1, 6)]
+    assert "a.json: JSON list; label from 'label', text from 'text'; not read: 'n'." in ledger.notes
+    assert ledger.entries == [("unparsable", "a.json:6", "a JSON str, expected one object an element")]
+    assert list(corpus.read_unlabelled([path], None, Ledger())) == ZH
+
+
+def test_a_list_in_one_long_line_is_read_and_a_larger_one_refused(tmp_path, monkeypatch):
+    rows = [{"text": f"{n} " * 1000, "label": "ab"[n % 2]} for n in range(6000)]
+    path = put(tmp_path / "a b.json", json.dumps(rows))
+    assert path.stat().st_size > 17_000_000
+    documents, ledger = corpus.read(path)
+    assert (len(documents), ledger.counts) == (6000, {})
+    monkeypatch.setattr(jsonlist, "LIMIT", 1_000_000)
+    with pytest.raises(ValueError, match=r"a b\.json is one JSON list of more than 1,000,000 bytes; write") as caught:
+        corpus.read(path)
+    assert str(caught.value).endswith(f"jq -c '.[]' '{path}' > '{path}.jsonl'")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"data": [{"text": "one", "label": "a"}, {"text": "two", "label": "b"}], "labels": ["a", "b"]},
+        {"text": ["one", "two"], "label": ["a", "b"]},
+        {"text": {"0": "one", "1": "two"}, "label": {"0": "a", "1": "b"}},
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 2])
+def test_the_command_that_is_named_makes_lines_that_are_read(tmp_path, content, indent):
+    if shutil.which("jq") is None:
+        pytest.skip("jq is not installed")
+    path = put(tmp_path / "it's.json", json.dumps(content, indent=indent))
+    with pytest.raises(ValueError, match="write an object a line: jq") as caught:
+        corpus.read(path)
+    subprocess.run(["sh", "-c", str(caught.value).partition("write an object a line: ")[2]], check=True)
+    assert pairs(corpus.read(f"{path}.jsonl")[0]) == [("a", "one"), ("b", "two")]
+
+
+def test_json_lines_stay_lines_where_some_are_lists_or_broken(tmp_path):
+    sound = (
+        '{"text": "x", "label": "y"}\n{"text": "z", "label": "w"}\n{"text": "u", "spans": [{"a": 1}], "label": "w"}\n'
+    )
+    for bad in ('["x"]', "[", '{"text": "x', "{", '{"text": "x"} 3'):
+        documents, ledger = corpus.read(put(tmp_path / "a.jsonl", f"{bad}\n{sound}"))
+        assert [document.text for document in documents] == ["x", "z", "u"]
+        assert [entry[:2] for entry in ledger.entries] == [("unparsable", "a.jsonl:1")]
+    alone = '{"text": "u", "spans": [{"a": 1}], "label": "w"}\n'
+    assert pairs(corpus.read(put(tmp_path / "a.jsonl", alone))[0]) == [("w", "u")]
 
 
 def test_fasttext_lines_with_none_or_several_labels_are_listed(tmp_path):

@@ -12,7 +12,7 @@ from itertools import chain
 from pathlib import Path
 from typing import Any, TypeVar
 
-from fenlei.corpus import columns, parquet
+from fenlei.corpus import columns, jsonlist, parquet
 from fenlei.corpus.columns import Columns
 from fenlei.corpus.document import Document
 from fenlei.corpus.ledger import (
@@ -59,13 +59,16 @@ class Table:
         if is_binary(self.path):
             yield from self._binary()
             return
+        if self._is_list():
+            yield from self._records(self._elements(), "JSON list")
+            return
         with self.path.open("rb") as file:
             head, lines = _peek(text_lines(file, self.codec, self.fault))
             first = _first(head)
             if self._is_fasttext(head):
                 self.ledger.note(f"{self.source}: fastText lines.")
                 yield from self._fasttext(lines)
-            elif self.path.suffix.lower() in JSON_SUFFIXES or _is_object(first):
+            elif self._is_json(head):
                 yield from self._records(self._objects(lines), "JSON lines")
             elif first:
                 yield from self._delimited(lines, _delimiter(self.path.suffix.lower(), head))
@@ -78,12 +81,15 @@ class Table:
             rows = self._grid() if self._is_sheet() else _as_rows(parquet.records(self.path))
             yield from self._column(rows, " ", not self._is_sheet())
             return
+        if self._is_list():
+            yield from self._strings(self._elements())
+            return
         with self.path.open("rb") as file:
             head, lines = _peek(text_lines(file, self.codec, self.fault))
             first, suffix = _first(head), self.path.suffix.lower()
             if self._is_fasttext(head):
                 yield from (_unprefixed(line)[1].rstrip("\r\n") for _, line in lines)
-            elif suffix in JSON_SUFFIXES or _is_object(first):
+            elif self._is_json(head):
                 yield from self._strings(self._objects(lines))
             elif first and (suffix in SUFFIXES or is_labelled(self.path, self.codec)):
                 delimiter = _delimiter(suffix, head)
@@ -93,6 +99,24 @@ class Table:
 
     def _is_fasttext(self, head: Sequence[Line]) -> bool:
         return _is_fasttext(head, self.path.suffix.lower())
+
+    def _is_list(self) -> bool:
+        """Whether the file is one JSON list, over one line or many, rather than lines of which some are lists."""
+        if self.path.suffix.lower() not in JSON_SUFFIXES or not jsonlist.opens_list(self.path, self.codec):
+            return False
+        with self.path.open("rb") as file:
+            head, _ = _peek(text_lines(file, self.codec, ignore))
+        return sum(_is_object(line) for _, line in head) <= len(head) / 2
+
+    def _is_json(self, head: Sequence[Line]) -> bool:
+        """Whether the lines are JSON objects; raises ValueError for other JSON."""
+        first = _first(head)
+        if self.path.suffix.lower() not in JSON_SUFFIXES:
+            return _is_object(first)
+        if first:
+            alone = sum(not line.isspace() for _, line in head) == 1
+            jsonlist.refuse_others(self.path, self.source, self.codec, first, alone)
+        return True
 
     def _column(self, rows: Iterator[Row], delimiter: str, header: bool = False) -> Iterator[str]:
         """The cells of the column of texts; where there is none, a ValueError."""
@@ -237,10 +261,17 @@ class Table:
                 reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
                 self.fault(UNPARSABLE, number, f"no JSON object: {reason}")
                 continue
-            if isinstance(row, dict):
-                yield number, row
-            else:
-                self.fault(UNPARSABLE, number, f"a JSON {type(row).__name__}, expected one object a line")
+            yield from self._object(number, row, "a line")
+
+    def _elements(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        for number, row in jsonlist.elements(self.path, self.source, self.codec):
+            yield from self._object(number, row, "an element")
+
+    def _object(self, number: int, row: Any, place: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        if isinstance(row, dict):
+            yield number, row
+        else:
+            self.fault(UNPARSABLE, number, f"a JSON {type(row).__name__}, expected one object {place}")
 
     def _from_record(self, number: int, row: dict[str, Any], text_key: str, label_key: str) -> Iterator[Document]:
         text, label = row.get(text_key), row.get(label_key)
