@@ -335,6 +335,38 @@ def test_columns_come_from_content_when_no_name_helps(tmp_path):
     ]
 
 
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.txt"])
+def test_lines_that_end_with_cr_alone_are_lines(tmp_path, name, encoding):
+    rows = [(f"c{n % 2}", f"上{text}") for n, text in enumerate(ZH * 3)]  # 上 holds the byte of a line feed in UTF-16
+    divide = "," if name == "a.csv" else "\t"
+    content = "\r".join(divide.join(row) for row in [("label", "text"), *rows])
+    documents, ledger = corpus.read(put(tmp_path / name, content, encoding))
+    assert pairs(documents) == rows
+    assert documents[0].source == f"{name}:2"
+    assert f"{name}: its lines end with CR alone, as on old Macs." in ledger.notes
+    whole = put(tmp_path / "folder/a.txt", "\r".join(text for _, text in rows), encoding)
+    put(whole.with_name("b.txt"), "one\rtwo")
+    texts = [text for _, text in rows] + ["one", "two"]
+    assert [document.text for document in corpus.read(whole.parent)[0]] == texts
+    assert list(corpus.read_unlabelled([whole], None, Ledger())) == [text for _, text in rows]
+
+
+def test_a_large_file_with_cr_alone_is_read_and_votes_for_its_encoding(tmp_path):
+    rows = "\r".join(f"c{n % 2}\t{ZH[n % 5] * 8}{n}" for n in range(50_000))
+    path = put(tmp_path / "a.tsv", rows, "gb18030")
+    assert path.stat().st_size > 16 * 2**20
+    documents, ledger = corpus.read(path)
+    assert (len(documents), ledger.counts) == (50_000, {})
+
+
+def test_a_bare_cr_in_a_cell_is_named_for_what_it_is(tmp_path):
+    documents, ledger = corpus.read(put(tmp_path / "a.csv", 'label,text\na,one\rtwo\nb,three\na,"four\rfive"\n'))
+    assert pairs(documents) == [("b", "three"), ("a", "four\rfive")]
+    reason = "a carriage return stands in a cell without quotes; put the cell into quotes"
+    assert ledger.entries == [("unparsable", "a.csv:2", reason)]
+
+
 def test_unknown_header_is_recognised_above_numbers_and_above_recurring_values(tmp_path):
     numbers = "stimmung\tsatz\n" + "".join(f"{i % 2}\tSatz Nummer {i}\n" for i in range(10))
     assert len(corpus.read(put(tmp_path / "a.tsv", numbers))[0]) == 10
@@ -937,8 +969,9 @@ def test_read_lines_is_lazy_and_leaves_the_stream_open():
     lines = corpus.read_lines(stream)
     assert next(lines) == "one"
     assert next(lines) == "two"
-    with pytest.raises(ValueError, match=r"line 3 of the input cannot be read: not utf-8 at byte 1"):
+    with pytest.raises(ValueError, match=r"line 3 of the input cannot be read: not utf-8 at byte 1") as caught:
         next(lines)
+    assert str(caught.value).endswith("; repair it, or name the encoding, such as --encoding gb18030")
 
 
 def test_read_lines_names_the_line_that_is_too_long_or_broken(tmp_path):

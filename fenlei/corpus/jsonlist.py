@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from fenlei.corpus.columns import LABEL_NAMES, TEXT_NAMES
+from fenlei.corpus.encoding import NAME_IT
 
 LIMIT = 512 * 2**20  # bytes of a file that is parsed as one value: its text is in memory, its objects one by one
 HEAD = 64 * 2**10  # bytes that a first look takes
@@ -114,7 +115,7 @@ def _text(path: Path, name: str, codec: str) -> str:
     try:
         return path.read_bytes().decode(codec).removeprefix("\ufeff")
     except UnicodeDecodeError as error:
-        raise ValueError(f"{name} is not {codec} at byte {error.start + 1}; repair it, or name its encoding") from error
+        raise ValueError(f"{name} is not {codec} at byte {error.start + 1}; repair it, or {NAME_IT}") from error
 
 
 def _skip(text: str, at: int) -> int:

@@ -16,7 +16,7 @@ from typing import BinaryIO, cast
 from fenlei.cache import Cache, Draft, key, program
 from fenlei.corpus.document import Document
 from fenlei.corpus.documents import audit, used
-from fenlei.corpus.encoding import Missing, file_codecs, known, mark, read_texts
+from fenlei.corpus.encoding import NAME_IT, Missing, file_codecs, known, mark, read_texts
 from fenlei.corpus.folders import CLASS_NAMES, LINE_SUFFIXES, Folder, Part, check_format
 from fenlei.corpus.labels import settle
 from fenlei.corpus.ledger import EMPTY, NO_LABEL, REPAIRED, Ledger
@@ -266,7 +266,7 @@ def _codec(path: Path) -> str:
 
 def _lines(stream: BinaryIO, codec: str, name: str) -> Iterator[str]:
     def fault(_: str, number: int, detail: str) -> None:
-        raise ValueError(f"line {number} of {name} cannot be read: {detail}; repair it, or name the encoding")
+        raise ValueError(f"line {number} of {name} cannot be read: {detail}; repair it, or {NAME_IT}")
 
     for _, line in text_lines(stream, codec, fault):
         yield strip_line_end(line)

@@ -10,7 +10,7 @@ from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
 from fenlei.corpus import columns, jsonlist, parquet
 from fenlei.corpus.columns import Columns
@@ -24,7 +24,7 @@ from fenlei.corpus.ledger import (
     UNPARSABLE,
     Ledger,
 )
-from fenlei.corpus.lines import SIZE_LIMIT, Fault, ignore, text_lines
+from fenlei.corpus.lines import SIZE_LIMIT, Fault, ignore, line_end, text_lines
 from fenlei.corpus.spreadsheet import Workbook
 
 BINARY = (".parquet", ".xlsx")  # tables that are no lines of text: they have no encoding
@@ -63,7 +63,7 @@ class Table:
             yield from self._records(self._elements(), "JSON list")
             return
         with self.path.open("rb") as file:
-            head, lines = _peek(text_lines(file, self.codec, self.fault))
+            head, lines = _peek(self._lines(file))
             first = _first(head)
             if self._is_fasttext(head):
                 self.ledger.note(f"{self.source}: fastText lines.")
@@ -85,7 +85,7 @@ class Table:
             yield from self._strings(self._elements())
             return
         with self.path.open("rb") as file:
-            head, lines = _peek(text_lines(file, self.codec, self.fault))
+            head, lines = _peek(self._lines(file))
             first, suffix = _first(head), self.path.suffix.lower()
             if self._is_fasttext(head):
                 yield from (_unprefixed(line)[1].rstrip("\r\n") for _, line in lines)
@@ -97,6 +97,12 @@ class Table:
             else:
                 yield from (line.rstrip("\r\n") for _, line in lines)
 
+    def _lines(self, file: BinaryIO) -> Iterator[Line]:
+        end = line_end(file, self.codec)
+        if end == "\r":
+            self.ledger.note(f"{self.source}: its lines end with CR alone, as on old Macs.")
+        return text_lines(file, self.codec, self.fault, end)
+
     def _is_fasttext(self, head: Sequence[Line]) -> bool:
         return _is_fasttext(head, self.path.suffix.lower())
 
@@ -105,7 +111,7 @@ class Table:
         if self.path.suffix.lower() not in JSON_SUFFIXES or not jsonlist.opens_list(self.path, self.codec):
             return False
         with self.path.open("rb") as file:
-            head, _ = _peek(text_lines(file, self.codec, ignore))
+            head, _ = _peek(text_lines(file, self.codec, ignore, line_end(file, self.codec)))
         return sum(_is_object(line) for _, line in head) <= len(head) / 2
 
     def _is_json(self, head: Sequence[Line]) -> bool:
@@ -163,7 +169,7 @@ class Table:
     def one_text_a_line(self, label: str) -> Iterator[Document]:
         """The documents of a file that holds one class, a text a line."""
         with self.path.open("rb") as file:
-            for number, line in text_lines(file, self.codec, self.fault):
+            for number, line in self._lines(file):
                 yield from self._document(number, line.rstrip("\r\n"), label)
 
     def _document(self, number: int, text: str, *labels: str) -> Iterator[Document]:
@@ -366,7 +372,7 @@ def _delimiter(suffix: str, head: Sequence[Line]) -> str:
 def is_labelled(path: Path, codec: str) -> bool:
     """Whether a txt file holds labelled lines rather than plain text; commas, frequent in prose, prove nothing."""
     with path.open("rb") as file:
-        head, _ = _peek(text_lines(file, codec, ignore))
+        head, _ = _peek(text_lines(file, codec, ignore, line_end(file, codec)))
     first = _first(head)
     if _is_fasttext(head, path.suffix.lower()) or _is_object(first):
         return True
@@ -400,6 +406,8 @@ def quoted_rows(lines: Iterable[Line], delimiter: str, fault: Fault) -> Iterator
         except csv.Error as error:
             unclosed = str(error) == "unexpected end of data" or record.size > SIZE_LIMIT
             reason = "a quote opens in this line and never closes" if unclosed else f"broken quotes: {error}"
+            if str(error).startswith("new-line character"):
+                reason = "a carriage return stands in a cell without quotes; put the cell into quotes"
             fault(UNPARSABLE, record.lines[0][0], reason)
             record.rewind()
             continue
