@@ -403,9 +403,10 @@ def test_spellings_that_look_alike_are_told_apart_by_their_code_points() -> None
 def test_warnings_of_the_reading_are_to_be_looked_at() -> None:
     ledger = Ledger()
     ledger.note("d.tsv: tab-separated; label from 'x', text from 'y'.")
-    ledger.warn("One class was made of two folders\x1b.")
+    ledger.warn("One class was made of two folders\x1b", "move them")
     finding = found("layout", documents(*sound()), ledger)
     assert (finding.severity, finding.sentence) == (LOOK, "One class was made of two folders\\x1b.")
+    assert finding.advice == "Move them."
     assert "One class" not in found("reading", documents(*sound()), ledger).sentence
 
 

@@ -21,8 +21,9 @@ def sources(ledger: Ledger, documents: int) -> Iterator[Finding]:
     yield skipped(ledger, documents)
     notes = [note for note in ledger.notes if not any(said in note for said in SAID)]
     for note in notes:
-        if note in ledger.warnings:
-            yield Finding("layout", LOOK, legible(note))
+        if advice := ledger.warnings.get(note):
+            sentence = note.removesuffix(f"; {advice}.")
+            yield Finding("layout", LOOK, f"{legible(sentence)}.", f"{advice[0].upper()}{advice[1:]}.")
     told = [legible(note) for note in notes if note not in ledger.warnings]
     if told:
         more = f" And {len(told) - TOLD:,} notes more." if len(told) > TOLD else ""

@@ -26,7 +26,7 @@ NAMED = 5  # columns in a sentence
 class Columns(NamedTuple):
     """Where a table keeps text and label, how many columns it has, and whether its first row names them.
 
-    `sentence` says so for people; `doubts` are sentences about what may be meant otherwise, with what to do.
+    `sentence` says so for people; `doubts` are what may be meant otherwise, each with what to do then.
     """
 
     text: int
@@ -34,7 +34,7 @@ class Columns(NamedTuple):
     width: int
     header: bool
     sentence: str
-    doubts: tuple[str, ...] = ()
+    doubts: tuple[tuple[str, str], ...] = ()
 
 
 class Column(NamedTuple):
@@ -79,7 +79,7 @@ def choose(sample: Sequence[Sequence[str]], name: str, form: str, header: bool =
         )
     doubts = [*_namesakes(names, (label, text)), *(_flags(columns, names, label) if guessed else ())]
     sentence = _sentence(f"{name}: {form}", names, text, label, width)
-    return Columns(text, label, width, header, sentence, tuple(f"{name}: {doubt}" for doubt in doubts))
+    return Columns(text, label, width, header, sentence, tuple((f"{name}: {doubt}", how) for doubt, how in doubts))
 
 
 def choose_text(sample: Sequence[Sequence[str]], name: str, header: bool = False) -> Columns:
@@ -119,25 +119,24 @@ def _some(columns: Sequence[str]) -> str:
     return ", ".join(columns[:NAMED]) + more
 
 
-def _namesakes(names: Sequence[str], read: Sequence[int]) -> Iterator[str]:
+def _namesakes(names: Sequence[str], read: Sequence[int]) -> Iterator[tuple[str, str]]:
     """What to say of columns that bear the name of one that is read."""
     lowered = [name.lower() for name in names]
     for column in read if names else ():
         if (times := lowered.count(lowered[column])) > 1:
-            yield (
-                f"the header names {names[column]!r} {times:,} times and the first such column was read; "
-                "give each column a name of its own."
-            )
+            told = f"the header names {names[column]!r} {times:,} times and the first such column was read"
+            yield told, "give each column a name of its own"
 
 
-def _flags(columns: Sequence[Column], names: Sequence[str], label: int) -> Iterator[str]:
+def _flags(columns: Sequence[Column], names: Sequence[str], label: int) -> Iterator[tuple[str, str]]:
     """What to say where the label was taken from one of several columns that each may stand for a label."""
     flags = [_shown(names, i) for i, column in enumerate(columns) if column.flag]
     if columns[label].flag and len(flags) > 1:
         yield (
             f"{len(flags):,} columns hold only 0 and 1 or true and false ({_some(flags)}), and one of them was read, "
-            f"{_shown(names, label)}; if each of them stands for a label, write the names of those that apply into one "
-            "column `label`, with a comma between them, and train with --multi-label."
+            f"{_shown(names, label)}",
+            "if each of them stands for a label, write the names of those that apply into one column `label`, with a "
+            "comma between them, and train with --multi-label",
         )
 
 

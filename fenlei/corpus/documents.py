@@ -76,8 +76,8 @@ def _warn_of_blank_labels(documents: Sequence[Document], ledger: Ledger) -> None
     if counts:
         shown = ", ".join(f"{label!r} ({size:,} document{'s' * (size > 1)})" for label, size in counts.most_common())
         ledger.warn(
-            f"Labels that programs write where there is none are classes here: {shown}; "
-            "empty their cells to have the documents skipped, or leave them if they are meant."
+            f"Labels that programs write where there is none are classes here: {shown}",
+            "empty their cells to have the documents skipped, or leave them if they are meant",
         )
 
 

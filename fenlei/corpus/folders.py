@@ -178,8 +178,8 @@ class Folder:
             shown = [f"{self._quoted(folders[0])} and {self._quoted(folders[1])}" for folders in merged.values()]
             self.ledger.warn(
                 f"One class was made of folders of the same name under different parents, {_times(len(merged))}: "
-                f"{_some(shown, TOLD)}; a document's class is the name of the folder that it lies in: where the "
-                "parents are the classes, move the documents up into them; where not, give the folders different names."
+                f"{_some(shown, TOLD)}; a document's class is the name of the folder that it lies in",
+                "where the parents are the classes, move the documents up into them, else give the folders other names",
             )
 
     def _warn_of_nested(self) -> None:
@@ -194,8 +194,8 @@ class Folder:
             shown = [f"{self._quoted(folder)} (in it {self._quoted(other)})" for folder, other in inner.items()]
             self.ledger.warn(
                 f"A folder holds documents and a folder with documents as well, {_times(len(inner))}: "
-                f"{_some(shown, TOLD)}; each is a class by its own name: where the inner one is none, move its "
-                "documents up into the outer one."
+                f"{_some(shown, TOLD)}; each is a class by its own name",
+                "where the inner one is none, move its documents up into the outer one",
             )
 
     def _quoted(self, folder: Path) -> str:

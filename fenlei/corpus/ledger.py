@@ -63,14 +63,14 @@ class Entry(NamedTuple):
 
 class Ledger:
     """Counts what was skipped, repaired or found doubtful, and names the first of each kind; `notes` are sentences
-    about decisions, `warnings` those of them that a person should look at before the result is trusted.
+    about decisions, `warnings` those of them that may be wrong, with what to do then.
     A corpus of nothing but copies makes it no larger than a thousand entries a kind.
     """
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.notes: list[str] = []
-        self.warnings: list[str] = []
+        self.warnings: dict[str, str] = {}
         self._counts: Counter[str] = Counter()
 
     def add(self, kind: str, source: str, detail: str = "") -> None:
@@ -92,18 +92,18 @@ class Ledger:
         for kind, inputs in more.items():
             self.count(kind, inputs)
         self.notes += other.notes
-        self.warnings += other.warnings
+        self.warnings |= other.warnings
 
     def note(self, sentence: str) -> None:
         """Keep a decision, once however often it is taken."""
         if sentence not in self.notes:
             self.notes.append(sentence)
 
-    def warn(self, sentence: str) -> None:
-        """Keep a decision that may be wrong, once; it says how to mend the data."""
-        self.note(sentence)
-        if sentence not in self.warnings:
-            self.warnings.append(sentence)
+    def warn(self, sentence: str, advice: str) -> None:
+        """Keep a decision that may be wrong, once, and what to do then; neither ends with a full stop."""
+        whole = f"{sentence}; {advice}."
+        self.note(whole)
+        self.warnings[whole] = advice
 
     @property
     def counts(self) -> dict[str, int]:
@@ -142,7 +142,7 @@ class Ledger:
         try:
             content = json.loads(text)
             ledger.notes = [str(sentence) for sentence in content["notes"]]
-            ledger.warnings = [str(sentence) for sentence in content.get("warnings", [])]
+            ledger.warnings = {str(note): str(advice) for note, advice in content.get("warnings", {}).items()}
             for kind, source, detail in content["entries"]:
                 ledger.add(str(kind), str(source), str(detail))
             for kind, inputs in content["more"].items():

@@ -218,7 +218,7 @@ class Table:
         chosen = columns.choose(sample, self.source, form, header)
         self.ledger.note(chosen.sentence)
         for doubt in chosen.doubts:
-            self.ledger.warn(doubt)
+            self.ledger.warn(*doubt)
         return chosen
 
     def _fit(self, number: int, cells: list[str], chosen: Columns, delimiter: str) -> bool:
