@@ -34,7 +34,7 @@ def read(
     """The documents of a folder or file, and the ledger of what was skipped, repaired or decided.
 
     Taken are a folder per class, a file per class with a text a line, files or folders named train, dev and test,
-    and single csv, tsv, JSON lines, fastText, parquet or xlsx files. `encoding` None finds the encoding: UTF-8 and byte
+    and single csv, tsv, JSON, fastText, parquet or xlsx files. `encoding` None finds the encoding: UTF-8 and byte
     order marks file by file, and one vote for all others. `labels` says whether a text has "one" label or "several", or
     that the data decides ("auto").
     The documents are a list. With a `cache` those of a corpus larger than `LARGE` are in its files instead, and what

@@ -1,4 +1,4 @@
-"""Tables of documents, read in one pass and constant memory: csv, tsv, JSON lines, fastText lines, parquet, xlsx."""
+"""Tables of documents, read in one pass: csv, tsv, JSON, fastText, parquet, xlsx; only a JSON list is in memory."""
 
 from __future__ import annotations
 
