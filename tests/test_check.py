@@ -26,6 +26,7 @@ from fenlei.check.oddities import KINDS
 from fenlei.check.rows import Rows
 from fenlei.cli import main
 from fenlei.corpus import Document, Ledger
+from fenlei.corpus.documents import audit
 from fenlei.screen import width
 
 if TYPE_CHECKING:
@@ -381,6 +382,32 @@ def test_the_ledger_speaks_of_encodings_and_of_what_was_skipped() -> None:
     skipped = found("skipped", documents(*sound()), ledger)
     assert skipped.sentence == "1 of 26 (3.8%) inputs gave no document (1 empty, 1 ragged)."
     assert "tab-separated" in found("reading", documents(*sound()), ledger).sentence
+
+
+def test_labels_that_mean_none_are_named_with_their_documents() -> None:
+    rows = documents(*sound(), ("NaN", "one more"), ("NaN", "two more"), ("<NA>", "three more"))
+    finding = found("no labels", rows)
+    assert (finding.severity, finding.count, finding.numbers) == (LOOK, 3, {"labels": {"NaN": 2, "<NA>": 1}})
+    assert finding.sentence == "3 documents with labels that programs write where there is none: 'NaN', '<NA>'."
+    ledger = Ledger()
+    audit(rows, ledger)
+    assert len(ledger.warnings) == 1
+    assert "layout" not in [each.topic for each in report(rows, ledger).findings]
+
+
+def test_spellings_that_look_alike_are_told_apart_by_their_code_points() -> None:
+    rows = documents(*sound(), ("caf\u00e9", "one more"), ("cafe\u0301", "two more"))
+    assert found("labels", rows).sentence.endswith(": 'cafe\u0301' (U+0065 U+0301), 'caf\u00e9' (U+00E9).")
+
+
+def test_warnings_of_the_reading_are_to_be_looked_at() -> None:
+    ledger = Ledger()
+    ledger.note("d.tsv: tab-separated; label from 'x', text from 'y'.")
+    ledger.warn("One class was made of two folders\x1b", "move them")
+    finding = found("layout", documents(*sound()), ledger)
+    assert (finding.severity, finding.sentence) == (LOOK, "One class was made of two folders\\x1b.")
+    assert finding.advice == "Move them."
+    assert "One class" not in found("reading", documents(*sound()), ledger).sentence
 
 
 def test_the_tokenizer_that_train_would_choose() -> None:

@@ -4,6 +4,8 @@ import csv
 import io
 import json
 import os
+import shutil
+import subprocess
 from collections import Counter
 from pathlib import Path
 
@@ -13,7 +15,7 @@ from hypothesis import strategies as st
 
 from fenlei import corpus
 from fenlei.cache import Cache
-from fenlei.corpus import Document, Ledger
+from fenlei.corpus import Document, Ledger, jsonlist
 from fenlei.corpus import documents as audits
 from fenlei.corpus import ledger as ledgers
 from fenlei.corpus.documents import audit
@@ -62,6 +64,47 @@ def test_folder_per_class_at_any_depth_with_splits(tmp_path):
     assert ledger.counts == {}
 
 
+def test_folders_of_one_name_under_different_parents_are_one_class_and_that_is_said(tmp_path):
+    for topic in ("体育", "财经", "时政"):
+        for year in range(2005, 2010):
+            put(tmp_path / f"{topic}/{year}/1.txt", f"{topic} {year}")
+    documents, ledger = corpus.read(tmp_path)
+    assert {document.label for document in documents} == {str(year) for year in range(2005, 2010)}
+    [warning] = ledger.warnings
+    assert "of folders of the same name under different parents, 5 times: '体育/2005' and '时政/2005', " in warning
+    assert warning.count("' and '") == 3
+    assert "'时政/2007', ...; a document's class is" in warning
+    assert "; where the parents are the classes, move the documents up into them, else" in warning
+    assert f"warning: {warning}" in ledger.summary()
+
+
+def test_a_class_in_a_class_is_named(tmp_path):
+    put(tmp_path / "体育/1.txt", "球")
+    put(tmp_path / "体育/old/2007/2.txt", "门")
+    put(tmp_path / "财经/3.txt", "股")
+    documents, ledger = corpus.read(tmp_path)
+    assert {document.label for document in documents} == {"体育", "2007", "财经"}
+    [warning] = ledger.warnings
+    assert "a folder with documents as well, once: '体育' (in it '体育/old/2007');" in warning
+    assert "where the inner one is none, move its documents up into the outer one" in warning
+
+
+def test_a_class_in_every_split_is_the_layout_and_no_doubt(tmp_path):
+    for split in ("train", "dev", "test"):
+        put(tmp_path / f"data/{split}/news/体育/1.txt", f"球 {split}")
+        put(tmp_path / f"data/{split}/news/财经/1.txt", f"股 {split}")
+        put(tmp_path / f"data/{split}/文艺/书/1.txt", f"书 {split}")
+    documents, ledger = corpus.read(tmp_path)
+    assert Counter(document.label for document in documents) == {"体育": 3, "财经": 3, "书": 3}
+    assert ledger.warnings == {}
+
+
+def test_splits_within_the_classes_are_not_taken_for_classes_in_silence(tmp_path):
+    for name in ("体育/train", "体育/test", "财经/train", "财经/test"):
+        put(tmp_path / name / "1.txt", name)
+    assert "'体育/test' and '财经/test', '体育/train' and '财经/train'" in corpus.read(tmp_path)[1].notes[0]
+
+
 def test_folder_around_the_data_is_seen_through(tmp_path):
     put(tmp_path / "archive/train/a/1.txt", "x")
     put(tmp_path / "archive/test/a/1.txt", "y")
@@ -97,6 +140,35 @@ def test_file_beside_class_folders_has_no_label(tmp_path):
     documents, ledger = corpus.read(tmp_path)
     assert pairs(documents) == [("a", "x"), ("b", "y")]
     assert [entry[:2] for entry in ledger.entries] == [("no label", "stray.txt")]
+
+
+def test_only_whole_names_are_by_standers_and_they_are_named(tmp_path):
+    for name in ("readme_first.txt", "license.plates.txt", "changelog-2.txt", "copying-machines.txt"):
+        put(tmp_path / "a" / name, f"a document {name}")
+    for name in ("README", "b/LICENSE.txt", "b/readme_zh-CN.md", "b/COPYING", "LICENSE-MIT", "b/README.zh.md"):
+        put(tmp_path / name, "no document")
+    put(tmp_path / "b/1.txt", "y")
+    documents, ledger = corpus.read(tmp_path)
+    assert Counter(document.label for document in documents) == {"a": 4, "b": 1}
+    assert ledger.notes == [
+        "Not read, as they are about the data, 6: LICENSE-MIT, README, b/COPYING, b/LICENSE.txt, b/README.zh.md, ...."
+    ]
+    assert ledger.counts == {}
+
+
+def test_links_to_nothing_and_pipes_are_named(tmp_path):
+    put(tmp_path / "data/train/a/1.txt", "x")
+    put(tmp_path / "data/train/b/2.txt", "y")
+    (tmp_path / "data/train/a/gone.txt").symlink_to(tmp_path / "nowhere")
+    (tmp_path / "data/train/b/loop").symlink_to(tmp_path / "data/train/b/loop")
+    os.mkfifo(tmp_path / "data/train/b/pipe")
+    documents, ledger = corpus.read(tmp_path)
+    assert pairs(documents) == [("a", "x"), ("b", "y")]
+    assert ledger.entries == [
+        ("not text", "data/train/a/gone.txt", "a link to nothing"),
+        ("not text", "data/train/b/loop", "a link to nothing"),
+        ("not text", "data/train/b/pipe", "neither a file nor a folder"),
+    ]
 
 
 def test_split_files_by_name_and_class_txt(tmp_path):
@@ -237,6 +309,7 @@ def test_no_such_path(tmp_path):
         ("a.jsonl", '{"text": "good film", "label": "pos"}\n{"label": "neg", "text": "bad film"}\n'),
         ("a.ndjson", '{"sentence": "good film", "target": "pos"}\n{"sentence": "bad film", "target": "neg"}\n'),
         ("a.json", '{"x1": "good film", "y1": "pos"}\n{"x1": "bad film", "y1": "neg"}\n'),
+        ("a.json", '[\n{"text": "good film", "label": "pos"},\n{"text": "bad film", "label": "neg"}\n]\n'),
         ("a.txt", '{"text": "good film", "label": "pos"}\n{"text": "bad film", "label": "neg"}\n'),
         ("a.txt", "__label__pos good film\n__label__neg bad film\n"),
         ("a", "__label__pos\tgood film\n__label__neg\tbad film\n"),
@@ -248,7 +321,7 @@ def test_every_format_gives_the_same_documents(tmp_path, name, content):
     assert not ledger.entries
     assert ledger.notes
     assert ledger.notes[0].startswith(f"{name}: ")
-    line = next(i for i, row in enumerate(content.splitlines(), 1) if "good" in row)
+    line = next(i for i, row in enumerate(content.removeprefix("[\n").splitlines(), 1) if "good" in row)
     assert documents[0].source == f"{name}:{line}"
     assert documents[0].split == ""
 
@@ -257,7 +330,41 @@ def test_columns_come_from_content_when_no_name_helps(tmp_path):
     rows = [f"{1000 + i}\t{('pos', 'neg', 'neu')[i % 3]}\tthe film number {i} was a film\n" for i in range(60)]
     documents, ledger = corpus.read(put(tmp_path / "a.tsv", "".join(rows)))
     assert pairs(documents)[:2] == [("pos", "the film number 0 was a film"), ("neg", "the film number 1 was a film")]
-    assert ledger.notes == ["a.tsv: tab-separated, no header; label from column 2, text from column 3."]
+    assert ledger.notes == [
+        "a.tsv: tab-separated, no header; label from column 2, text from column 3; not read: column 1."
+    ]
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "gb18030", "utf-16", "utf-16-le"])
+@pytest.mark.parametrize("name", ["a.csv", "a.tsv", "a.txt"])
+def test_lines_that_end_with_cr_alone_are_lines(tmp_path, name, encoding):
+    rows = [(f"c{n % 2}", f"上{text}") for n, text in enumerate(ZH * 3)]  # 上 holds the byte of a line feed in UTF-16
+    divide = "," if name == "a.csv" else "\t"
+    content = "\r".join(divide.join(row) for row in [("label", "text"), *rows])
+    documents, ledger = corpus.read(put(tmp_path / name, content, encoding))
+    assert pairs(documents) == rows
+    assert documents[0].source == f"{name}:2"
+    assert f"{name}: its lines end with CR alone, as on old Macs." in ledger.notes
+    whole = put(tmp_path / "folder/a.txt", "\r".join(text for _, text in rows), encoding)
+    put(whole.with_name("b.txt"), "one\rtwo")
+    texts = [text for _, text in rows] + ["one", "two"]
+    assert [document.text for document in corpus.read(whole.parent)[0]] == texts
+    assert list(corpus.read_unlabelled([whole], None, Ledger())) == [text for _, text in rows]
+
+
+def test_a_large_file_with_cr_alone_is_read_and_votes_for_its_encoding(tmp_path):
+    rows = "\r".join(f"c{n % 2}\t{ZH[n % 5] * 8}{n}" for n in range(50_000))
+    path = put(tmp_path / "a.tsv", rows, "gb18030")
+    assert path.stat().st_size > 16 * 2**20
+    documents, ledger = corpus.read(path)
+    assert (len(documents), ledger.counts) == (50_000, {})
+
+
+def test_a_bare_cr_in_a_cell_is_named_for_what_it_is(tmp_path):
+    documents, ledger = corpus.read(put(tmp_path / "a.csv", 'label,text\na,one\rtwo\nb,three\na,"four\rfive"\n'))
+    assert pairs(documents) == [("b", "three"), ("a", "four\rfive")]
+    reason = "a carriage return stands in a cell without quotes; put the cell into quotes"
+    assert ledger.entries == [("unparsable", "a.csv:2", reason)]
 
 
 def test_unknown_header_is_recognised_above_numbers_and_above_recurring_values(tmp_path):
@@ -265,6 +372,59 @@ def test_unknown_header_is_recognised_above_numbers_and_above_recurring_values(t
     assert len(corpus.read(put(tmp_path / "a.tsv", numbers))[0]) == 10
     words = "stimmung\tsatz\n" + "".join(f"{'gut' if i % 2 else 'arg'}\tSatz Nummer {i}\n" for i in range(30))
     assert {document.label for document in corpus.read(put(tmp_path / "b.tsv", words))[0]} == {"gut", "arg"}
+
+
+@pytest.mark.parametrize("pad", ["{} ", " {}", " {} ", "\u3000{}"])
+def test_padded_labels_make_no_header_of_the_first_document(tmp_path, pad):
+    rows = [(("体育", "财经", "时政")[n % 3], f"第{n}篇文章") for n in range(24)]
+    lines = "".join(f"{pad.format(label)}\t{text}\n" for label, text in rows)
+    assert pairs(corpus.read(put(tmp_path / "a.tsv", lines))[0]) == rows
+
+
+def test_columns_that_are_not_read_are_named(tmp_path):
+    many = "class,title,description,,a,b,c,d\n" + "1,t one,d one,0,1,2,3,4\n2,t two,d two,0,1,2,3,4\n"
+    documents, ledger = corpus.read(put(tmp_path / "a.csv", many))
+    assert pairs(documents) == [("1", "d one"), ("2", "d two")]
+    assert ledger.notes == [
+        "a.csv: comma-separated; label from 'class', text from 'description'; "
+        "not read: 'title', column 4, 'a', 'b', 'c' and 1 more."
+    ]
+    assert ledger.warnings == {}
+
+
+@pytest.mark.parametrize(("header", "twice"), [("text,text,label", "text"), ("label,text,Label", "label")])
+def test_a_header_that_names_a_column_twice_is_warned_of(tmp_path, header, twice):
+    _, ledger = corpus.read(put(tmp_path / "a.csv", f"{header}\none,two,three\nfour,five,six\n"))
+    [warning] = ledger.warnings
+    assert warning.startswith(f"a.csv: the header names '{twice}' 2 times and the first such column was read;")
+    assert "not read: " in ledger.notes[0]
+
+
+@pytest.mark.parametrize(
+    ("name", "content"),
+    [
+        ("a.csv", "text,sport,money\n" + "".join(f"text {n},{n % 2},{1 - n % 2}\n" for n in range(30))),
+        ("a.tsv", "".join(f"{n % 2}\t{1 - n % 2}\tthe text {n}\n" for n in range(30))),
+        (
+            "a.jsonl",
+            "".join(f'{{"text": "t {n}", "sport": {"true" if n % 2 else "false"}, "money": true}}\n' for n in range(9)),
+        ),
+    ],
+)
+def test_columns_of_0_and_1_are_warned_of(tmp_path, name, content):
+    _, ledger = corpus.read(put(tmp_path / name, content))
+    [warning] = ledger.warnings
+    first, second = ("column 1", "column 2") if name == "a.tsv" else ("'sport'", "'money'")
+    assert (
+        f"2 columns hold only 0 and 1 or true and false ({first}, {second}), and one of them was read, {first};"
+        in warning
+    )
+    assert "into one column `label`, with a comma between them, and train with --multi-label" in warning
+
+
+def test_a_named_label_of_0_and_1_beside_another_is_no_doubt(tmp_path):
+    rows = "text,label,spam\n" + "".join(f"text {n},{n % 2},{n % 2}\n" for n in range(30))
+    assert corpus.read(put(tmp_path / "a.csv", rows))[1].warnings == {}
 
 
 def test_data_sorted_by_class_keeps_its_label_column(tmp_path):
@@ -281,7 +441,41 @@ def test_data_sorted_by_class_keeps_its_label_column(tmp_path):
         ("a.tsv", "1\t2\n3\t4\n", "has no text column"),
         ("a.txt", "just some prose\nand more of it\n", "no label column"),
         ("a.csv", "text,label\n", "no documents in .*: it has no rows under the names of its columns"),
-        ("a.jsonl", '[{"text": "x", "label": "y"}]\n', "a JSON list, expected one object a line"),
+        ("a.jsonl", '["x", "y"]\n', "a JSON str, expected one object an element"),
+        ("a.jsonl", '["x", "y"]\n["x", "y"]\n', r"no whole JSON list \(Extra data: line 2 column 1 .* jq -c '\.\[\]' "),
+        ("a.json", '[{"text": "x", "label": "y"},\n', r"no whole JSON list \(Expecting value: line 2 column 1"),
+        (
+            "a.json",
+            '[{"text": "x", "label": "y"} 3]',
+            r"no whole JSON list \(Expecting ',' delimiter: line 1 column 30",
+        ),
+        ("a.json", "[" * 100_000, r"no whole JSON list \(nested too deeply\)"),
+        (
+            "a.json",
+            b'[{"text": "\xff\xfe x", "label": "' + ZH[0].encode() * 9 + b'"}]',
+            "is not utf-8 at byte 12; repair",
+        ),
+        ("a.json", '{"v": 1, "data": [{"text": "x", "label": "y"}]}', r"whose 'data' is a list of objects, 1 .*\[\]' "),
+        (
+            "a.json",
+            '{\n"data": [\n{"text": "x", "label": "y"}\n]\n}',
+            "whose 'data' is a list of objects, 1 of them; write",
+        ),
+        (
+            "a.json",
+            '{"text": ["x", "z"], "label": ["y", "y"]}',
+            "JSON columns, 'text' and 'label'; write an object a line",
+        ),
+        (
+            "a.json",
+            '{\n"text": "x",\n"label": "y"\n}\n',
+            r"one JSON object over several lines \(keys: 'text', 'label'\)",
+        ),
+        (
+            "a.json",
+            '{\n"text": "x"\n}\n{\n"text": "y"\n}\n',
+            r"JSON objects over several lines each; write .* jq -c \. ",
+        ),
         ("a.tsv", "", "it is empty"),
         ("a.tsv", "\n\n", "blank line|no text"),
         ("a.parquet", "PAR1", r"is no readable parquet file \("),
@@ -391,6 +585,62 @@ def test_json_lines_take_each_value_for_what_it_is(tmp_path):
     assert "no JSON object: nested too deeply" in [entry.detail for entry in ledger.entries]
 
 
+@pytest.mark.parametrize("indent", [None, 2, "\t"])
+@pytest.mark.parametrize("encoding", ["utf-8-sig", "gb18030", "utf-16"])
+def test_a_list_of_objects_is_read_however_it_is_written(tmp_path, indent, encoding):
+    rows = [{"text": text, "label": f"c{n % 2}", "n": n} for n, text in enumerate(ZH)] + ["no object"]
+    path = put(tmp_path / "a.json", json.dumps(rows, indent=indent, ensure_ascii=False), encoding)
+    documents, ledger = corpus.read(path)
+    assert pairs(documents) == [(f"c{n % 2}", text) for n, text in enumerate(ZH)]
+    assert [document.source for document in documents] == [f"a.json:{n}" for n in range(1, 6)]
+    assert "a.json: JSON list; label from 'label', text from 'text'; not read: 'n'." in ledger.notes
+    assert ledger.entries == [("unparsable", "a.json:6", "a JSON str, expected one object an element")]
+    assert list(corpus.read_unlabelled([path], None, Ledger())) == ZH
+
+
+def test_a_list_in_one_long_line_is_read_and_a_larger_one_refused(tmp_path, monkeypatch):
+    rows = [{"text": f"{n} " * 1000, "label": "ab"[n % 2]} for n in range(6000)]
+    path = put(tmp_path / "a b.json", json.dumps(rows))
+    assert path.stat().st_size > 17_000_000
+    documents, ledger = corpus.read(path)
+    assert (len(documents), ledger.counts) == (6000, {})
+    monkeypatch.setattr(jsonlist, "LIMIT", 1_000_000)
+    with pytest.raises(ValueError, match=r"a b\.json is one JSON list of more than 1,000,000 bytes; write") as caught:
+        corpus.read(path)
+    assert str(caught.value).endswith(f"jq -c '.[]' '{path}' > '{path}.jsonl'")
+
+
+@pytest.mark.parametrize(
+    "content",
+    [
+        {"data": [{"text": "one", "label": "a"}, {"text": "two", "label": "b"}], "labels": ["a", "b"]},
+        {"text": ["one", "two"], "label": ["a", "b"]},
+        {"text": {"0": "one", "1": "two"}, "label": {"0": "a", "1": "b"}},
+    ],
+)
+@pytest.mark.parametrize("indent", [None, 2])
+def test_the_command_that_is_named_makes_lines_that_are_read(tmp_path, content, indent):
+    if shutil.which("jq") is None:
+        pytest.skip("jq is not installed")
+    path = put(tmp_path / "it's.json", json.dumps(content, indent=indent))
+    with pytest.raises(ValueError, match="write an object a line: jq") as caught:
+        corpus.read(path)
+    subprocess.run(["sh", "-c", str(caught.value).partition("write an object a line: ")[2]], check=True)
+    assert pairs(corpus.read(f"{path}.jsonl")[0]) == [("a", "one"), ("b", "two")]
+
+
+def test_json_lines_stay_lines_where_some_are_lists_or_broken(tmp_path):
+    sound = (
+        '{"text": "x", "label": "y"}\n{"text": "z", "label": "w"}\n{"text": "u", "spans": [{"a": 1}], "label": "w"}\n'
+    )
+    for bad in ('["x"]', "[", '{"text": "x', "{", '{"text": "x"} 3'):
+        documents, ledger = corpus.read(put(tmp_path / "a.jsonl", f"{bad}\n{sound}"))
+        assert [document.text for document in documents] == ["x", "z", "u"]
+        assert [entry[:2] for entry in ledger.entries] == [("unparsable", "a.jsonl:1")]
+    alone = '{"text": "u", "spans": [{"a": 1}], "label": "w"}\n'
+    assert pairs(corpus.read(put(tmp_path / "a.jsonl", alone))[0]) == [("w", "u")]
+
+
 def test_fasttext_lines_with_none_or_several_labels_are_listed(tmp_path):
     content = "__label__a one\n__label__a __label__b two\nthree\n__label__b  four \n\n__label__c\n"
     documents, ledger = corpus.read(put(tmp_path / "a.txt", content), labels="one")
@@ -401,6 +651,33 @@ def test_fasttext_lines_with_none_or_several_labels_are_listed(tmp_path):
         ("empty", "a.txt:6"),
         ("several labels", "a.txt:2"),
     ]
+
+
+@pytest.mark.parametrize("first", ["", "\n", "no label here\n", "text,label\n"])
+def test_fasttext_lines_are_known_by_most_of_them(tmp_path, first):
+    rows = [("a", "one, two"), ("b", "three")] * 5
+    path = put(tmp_path / "a.txt", first + "".join(f"__label__{label} {text}\n" for label, text in rows))
+    documents, ledger = corpus.read(path)
+    assert pairs(documents) == rows
+    assert ledger.notes[0] == "a.txt: fastText lines."
+    skipped = [entry.source for entry in ledger.entries if entry.kind in ("no label", "empty")]
+    assert skipped == ["a.txt:1"] * bool(first)
+    own = Ledger()
+    assert list(corpus.read_unlabelled([path], None, own))[-10:] == [text for _, text in rows]
+
+
+def test_fasttext_labels_stand_anywhere_in_their_line(tmp_path):
+    lines = ["one two __label__a", "one __label__b two", " __label__a one x__label__c two ", "__label__ one"]
+    documents, ledger = corpus.read(put(tmp_path / "a.txt", "\n".join(lines)))
+    assert pairs(documents) == [("a", "one two"), ("b", "one two"), ("a", "one x__label__c two ")]
+    assert [entry[:2] for entry in ledger.entries if entry.kind != "conflict"] == [("no label", "a.txt:4")]
+
+
+def test_a_table_that_speaks_of_fasttext_stays_a_table(tmp_path):
+    rows = "label,text\n" + "".join(f"{'ab'[n % 2]},what is __label__x {n}\n" for n in range(9))
+    assert {document.label for document in corpus.read(put(tmp_path / "a.csv", rows))[0]} == {"a", "b"}
+    rows = "".join(json.dumps({"label": "ab"[n % 2], "text": f"is __label__x {n}"}) + "\n" for n in range(9))
+    assert {document.label for document in corpus.read(put(tmp_path / "a.txt", rows))[0]} == {"a", "b"}
 
 
 def test_large_cells_are_read_and_too_large_lines_listed(tmp_path):
@@ -537,6 +814,36 @@ def test_read_counts_copies_conflicts_and_leaks_and_keeps_them(tmp_path):
     assert "'A', 'a' differ only by case" in ledger.notes[-1]
 
 
+def test_labels_that_mean_none_stay_classes_and_are_warned_of(tmp_path):
+    labels = ["NaN", "nan", "None", "null", "NA", "<NA>", "N/A", "NaN", "sport", "money"]
+    path = put(tmp_path / "a.tsv", "label\ttext\n" + "".join(f"{label}\ttext {n}\n" for n, label in enumerate(labels)))
+    documents, ledger = corpus.read(path)
+    assert [document.label for document in documents] == labels
+    [warning] = ledger.warnings
+    assert warning.startswith(
+        "Labels that programs write where there is none are classes here: 'NaN' (2 documents), 'nan' (1 document), "
+    )
+    assert all(f"'{label}' (" in warning for label in labels[:8])
+    assert "sport" not in warning
+    with Cache(tmp_path / "cache") as cache:
+        for _ in range(2):
+            assert corpus.read(path, cache=cache)[1].warnings == ledger.warnings
+
+
+@pytest.mark.parametrize(
+    ("labels", "shown"),
+    [
+        (("caf\u00e9", "cafe\u0301"), "'cafe\u0301' (U+0065 U+0301), 'caf\u00e9' (U+00E9)"),
+        (("\u2f00x", "\u4e00x", "\u4e00X"), "'\u2f00x' (U+2F00), '\u4e00X', '\u4e00x' (U+4E00)"),
+        (("ab", "a b"), "'a b', 'ab'"),
+        (("한국어", "\u1112\u1161\u11ab\u1100\u116e\u11a8\u110b\u1165"), "(U+D55C U+AD6D U+C5B4)"),
+    ],
+)
+def test_labels_that_look_alike_are_told_apart(tmp_path, labels, shown):
+    path = put(tmp_path / "a.tsv", "label\ttext\n" + "".join(f"{label}\ttext {label}\n" for label in labels))
+    assert shown in corpus.read(path)[1].notes[-1]
+
+
 def test_deduplicate_keeps_one_copy_and_no_contradiction():
     ledger = Ledger()
     kept = corpus.deduplicate(COPIES, ledger)
@@ -595,13 +902,17 @@ def test_ledger_counts_sums_up_and_survives_json():
     ledger.note("Decided.")
     assert ledger.counts == {"empty": 1200, "ragged": 1}
     assert ledger.skipped == 1200
+    ledger.warn("Doubtful", "mend it")
+    ledger.warn("Doubtful", "mend it")
     assert ledger.summary() == [
         "Decided.",
+        "warning: Doubtful; mend it.",
         "1,200 without text, skipped: a.tsv:0, a.tsv:1, a.tsv:2, ...",
         r"1 with too many cells, joined: b\x1b[31m.tsv:1",
     ]
     again = Ledger.from_json(ledger.to_json())
     assert (again.entries, again.notes, again.counts) == (ledger.entries, ledger.notes, ledger.counts)
+    assert again.warnings == ledger.warnings == {"Doubtful; mend it.": "mend it"}
     assert len(ledger.entries) == 1001
     assert ledger.more == again.more == {"empty": 200}
     again.merge(ledger)
@@ -659,8 +970,9 @@ def test_read_lines_is_lazy_and_leaves_the_stream_open():
     lines = corpus.read_lines(stream)
     assert next(lines) == "one"
     assert next(lines) == "two"
-    with pytest.raises(ValueError, match=r"line 3 of the input cannot be read: not utf-8 at byte 1"):
+    with pytest.raises(ValueError, match=r"line 3 of the input cannot be read: not utf-8 at byte 1") as caught:
         next(lines)
+    assert str(caught.value).endswith("; repair it, or name the encoding, such as --encoding gb18030")
 
 
 def test_read_lines_names_the_line_that_is_too_long_or_broken(tmp_path):

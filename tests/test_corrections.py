@@ -123,6 +123,8 @@ def test_long_texts_are_cut_but_still_found(tmp_path: Path) -> None:
         {"encoding": "gb18030"},
         {"encoding": "utf-16"},
         {"lineterminator": "\n"},
+        {"lineterminator": "\r"},
+        {"lineterminator": "\r", "encoding": "utf-16"},
     ],
 )
 def test_files_as_spreadsheets_save_them(tmp_path: Path, settings: dict[str, Any]) -> None:

@@ -39,7 +39,7 @@ def test_parquet_gives_documents(tmp_path: Path) -> None:
     assert pairs(path) == ROWS
     documents, ledger = corpus.read(path)
     assert documents[2].source == "a.parquet:3"
-    assert ledger.notes == ["a.parquet: parquet; label from 'label', text from 'text'."]
+    assert ledger.notes == ["a.parquet: parquet; label from 'label', text from 'text'; not read: 'id'."]
 
 
 def test_a_folder_of_parquet_files_by_split(tmp_path: Path) -> None:

@@ -2,26 +2,28 @@
 
 from __future__ import annotations
 
-import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Iterator
 
-from fenlei.check.findings import FAULT, FINE, LOOK, Finding, enumerated, plural, quoted
+from fenlei.check.findings import FAULT, FINE, LOOK, NAMED, Finding, enumerated, plural, quoted
 from fenlei.check.rows import HELD_OUT, TRAIN, Rows
+from fenlei.corpus.labels import differences, is_blank, spellings
 
 FEW = 10  # documents from which on a class can be learned at all
 LOPSIDED = 20  # times as many documents as the smallest class has
 
 
 def classes(rows: Rows) -> Iterator[Finding]:
-    """The balance of train, classes that only one split has, and labels that differ by their spelling."""
+    """The balance of train, classes that only one split has, labels that differ by their spelling or stand for none."""
     split = TRAIN if TRAIN in rows.splits else rows.splits[0]
     counts = rows.counts(rows.within(split))
     yield balance(counts, split)
     for each in HELD_OUT:
         if each in rows.splits and each != split:
             yield unknown(rows.counts(rows.within(each)), counts, each)
-    yield spellings(rows.counts(range(len(rows))))
+    every = rows.counts(range(len(rows)))
+    yield alike(every)
+    yield from blank(every)
 
 
 def balance(counts: Counter[str], split: str) -> Finding:
@@ -67,16 +69,32 @@ def unknown(counts: Counter[str], known: Counter[str], split: str) -> Finding:
     return Finding(topic, FINE, f"{split} has the classes of train.", numbers=numbers)
 
 
-def spellings(counts: Counter[str]) -> Finding:
+def alike(counts: Counter[str]) -> Finding:
     """Labels that differ only by case, space or Unicode form."""
-    alike: dict[str, list[str]] = defaultdict(list)
-    for label in sorted(counts):
-        alike["".join(unicodedata.normalize("NFKC", label).casefold().split())].append(label)
-    found = [names for names in alike.values() if len(names) > 1]
+    found = spellings(counts)
     if not found:
         return Finding("labels", FINE, "No two labels differ only by case, space or Unicode form.")
-    shown = "; ".join(enumerated(names) for names in found[:3])
+    shown = "; ".join(_told_apart(names) for names in found[:3])
     documents = sum(counts[label] for names in found for label in names)
     sentence = f"{plural(len(found), 'label')} in several spellings (case, space, Unicode form): {shown}."
     advice = "Write each label in one way: every spelling is a class of its own."
     return Finding("labels", FAULT, sentence, advice, documents, (), {"spellings": found[:100]})
+
+
+def _told_apart(names: list[str]) -> str:
+    """A few labels, with code points where they look the same."""
+    points = dict(zip(names, differences(names), strict=True))
+    more = f" and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
+    return ", ".join(quoted(name) + (f" ({points[name]})" if points[name] else "") for name in names[:NAMED]) + more
+
+
+def blank(counts: Counter[str]) -> Iterator[Finding]:
+    """Labels that programs write where there is none."""
+    found = [label for label, _ in counts.most_common() if is_blank(label)]
+    if found:
+        documents = sum(counts[label] for label in found)
+        labels = f"labels that programs write where there is none: {enumerated(found)}."
+        sentence = f"{plural(documents, 'document')} with {labels}"
+        advice = "Empty these cells to have the documents skipped, or leave them if the labels are meant."
+        numbers = {"labels": {label: counts[label] for label in found}}
+        yield Finding("no labels", LOOK, sentence, advice, documents, (), numbers)

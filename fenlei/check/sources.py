@@ -10,7 +10,8 @@ from fenlei.screen import legible
 
 BYTES = frozenset((UNDECODABLE, NOT_TEXT, TOO_LARGE, REPAIRED))  # kinds of the ledger that speak of encodings
 KEPT = frozenset((REPAIRED, RAGGED))
-SAID = ("not UTF-8", "could not be decoded", "differ only by case")  # notes that another finding repeats
+# Notes that another finding repeats.
+SAID = ("not UTF-8", "could not be decoded", "differ only by case", "write where there is none")
 TOLD = 3  # notes in a sentence
 
 
@@ -18,7 +19,12 @@ def sources(ledger: Ledger, documents: int) -> Iterator[Finding]:
     """How it was read, what of it could not be decoded, what else was skipped or joined."""
     yield encodings(ledger, documents)
     yield skipped(ledger, documents)
-    told = [legible(note) for note in ledger.notes if not any(said in note for said in SAID)]
+    notes = [note for note in ledger.notes if not any(said in note for said in SAID)]
+    for note in notes:
+        if advice := ledger.warnings.get(note):
+            sentence = note.removesuffix(f"; {advice}.")
+            yield Finding("layout", LOOK, f"{legible(sentence)}.", f"{advice[0].upper()}{advice[1:]}.")
+    told = [legible(note) for note in notes if note not in ledger.warnings]
     if told:
         more = f" And {len(told) - TOLD:,} notes more." if len(told) > TOLD else ""
         yield Finding("reading", FINE, " ".join(told[:TOLD]) + more, numbers={"notes": told[:LISTED]})

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 # In order of preference: a table with `title` and `content` is read for its content.
@@ -19,16 +19,22 @@ LABEL_NAMES = (
 )
 FEW = 20  # rows from which on the statistics of a column say something
 NUMBER = re.compile(r"[-+]?\d+(\.\d*)?")
+FLAGS = frozenset(("0", "1", "0.0", "1.0", "true", "false"))
+NAMED = 5  # columns in a sentence
 
 
 class Columns(NamedTuple):
-    """Where a table keeps text and label, how many columns it has, and whether its first row names them."""
+    """Where a table keeps text and label, how many columns it has, and whether its first row names them.
+
+    `sentence` says so for people; `doubts` are what may be meant otherwise, each with what to do then.
+    """
 
     text: int
     label: int
     width: int
     header: bool
     sentence: str
+    doubts: tuple[tuple[str, str], ...] = ()
 
 
 class Column(NamedTuple):
@@ -39,6 +45,7 @@ class Column(NamedTuple):
     distinct: int
     numeric: bool
     link: bool
+    flag: bool
 
 
 def choose(sample: Sequence[Sequence[str]], name: str, form: str, header: bool = False) -> Columns:
@@ -48,7 +55,8 @@ def choose(sample: Sequence[Sequence[str]], name: str, form: str, header: bool =
 
     Raises ValueError when no column can be the text, or none the label.
     """
-    first = [cell.strip() for cell in sample[0]]
+    sample = [[cell.strip() for cell in row] for row in sample]
+    first = sample[0]
     header = header or (_named(first, TEXT_NAMES) is not None and _named(first, LABEL_NAMES) is not None)
     width = len(first) if header else Counter(len(row) for row in sample).most_common(1)[0][0]
     rows = [row for row in sample if len(row) == width]
@@ -59,6 +67,7 @@ def choose(sample: Sequence[Sequence[str]], name: str, form: str, header: bool =
     label = _named(names, LABEL_NAMES)
     if text is None:
         text = _text_by_content(columns, label)
+    guessed = label is None
     if label is None and text is not None:
         label = _label_by_content(columns, text, len(rows) - header)
     shown = ", ".join(repr(n) for n in names) if names else f"{width} without names"
@@ -68,7 +77,9 @@ def choose(sample: Sequence[Sequence[str]], name: str, form: str, header: bool =
             f"{name} has no {missing} column (columns: {shown}); "
             "name the columns `label` and `text` in a first line, or give label<TAB>text lines"
         )
-    return Columns(text, label, width, header, _sentence(f"{name}: {form}", names, text, label))
+    doubts = [*_namesakes(names, (label, text)), *(_flags(columns, names, label) if guessed else ())]
+    sentence = _sentence(f"{name}: {form}", names, text, label, width)
+    return Columns(text, label, width, header, sentence, tuple((f"{name}: {doubt}", how) for doubt, how in doubts))
 
 
 def choose_text(sample: Sequence[Sequence[str]], name: str, header: bool = False) -> Columns:
@@ -76,7 +87,8 @@ def choose_text(sample: Sequence[Sequence[str]], name: str, header: bool = False
 
     Raises ValueError when no column can be the text.
     """
-    first = [cell.strip() for cell in sample[0]]
+    sample = [[cell.strip() for cell in row] for row in sample]
+    first = sample[0]
     header = header or any(_named(first, names) is not None for names in (TEXT_NAMES, LABEL_NAMES))
     width = len(first) if header else Counter(len(row) for row in sample).most_common(1)[0][0]
     text = _named(first, TEXT_NAMES) if header else None
@@ -91,10 +103,41 @@ def choose_text(sample: Sequence[Sequence[str]], name: str, header: bool = False
     return Columns(text, -1, width, header, f"{name}: text from {which}.")
 
 
-def _sentence(start: str, names: Sequence[str], text: int, label: int) -> str:
-    if names:
-        return f"{start}; label from {names[label]!r}, text from {names[text]!r}."
-    return f"{start}, no header; label from column {label + 1}, text from column {text + 1}."
+def _sentence(start: str, names: Sequence[str], text: int, label: int, width: int) -> str:
+    unread = [_shown(names, i) for i in range(width) if i not in (text, label)]
+    rest = f"; not read: {_some(unread)}" if unread else ""
+    taken = f"label from {_shown(names, label)}, text from {_shown(names, text)}"
+    return f"{start}{'' if names else ', no header'}; {taken}{rest}."
+
+
+def _shown(names: Sequence[str], column: int) -> str:
+    return repr(names[column]) if names and names[column] else f"column {column + 1}"
+
+
+def _some(columns: Sequence[str]) -> str:
+    more = f" and {len(columns) - NAMED:,} more" if len(columns) > NAMED else ""
+    return ", ".join(columns[:NAMED]) + more
+
+
+def _namesakes(names: Sequence[str], read: Sequence[int]) -> Iterator[tuple[str, str]]:
+    """What to say of columns that bear the name of one that is read."""
+    lowered = [name.lower() for name in names]
+    for column in read if names else ():
+        if (times := lowered.count(lowered[column])) > 1:
+            told = f"the header names {names[column]!r} {times:,} times and the first such column was read"
+            yield told, "give each column a name of its own"
+
+
+def _flags(columns: Sequence[Column], names: Sequence[str], label: int) -> Iterator[tuple[str, str]]:
+    """What to say where the label was taken from one of several columns that each may stand for a label."""
+    flags = [_shown(names, i) for i, column in enumerate(columns) if column.flag]
+    if columns[label].flag and len(flags) > 1:
+        yield (
+            f"{len(flags):,} columns hold only 0 and 1 or true and false ({_some(flags)}), and one of them was read, "
+            f"{_shown(names, label)}",
+            "if each of them stands for a label, write the names of those that apply into one column `label`, with a "
+            "comma between them, and train with --multi-label",
+        )
 
 
 def _named(names: Sequence[str], wanted: Sequence[str]) -> int | None:
@@ -117,7 +160,7 @@ def _heads(cell: str, column: Sequence[str]) -> bool:
     """Whether `cell` is of another kind than its column: a word above numbers, or once above values that recur."""
     if not cell or NUMBER.fullmatch(cell) or len(cell) > 30:
         return False
-    if all(NUMBER.fullmatch(other.strip()) for other in column):
+    if all(NUMBER.fullmatch(other) for other in column):
         return True
     counts = Counter(column)
     return len(column) >= FEW and cell.isidentifier() and cell not in counts and min(counts.values()) > 2
@@ -129,8 +172,9 @@ def _describe(cells: Sequence[str]) -> Column:
         length=sum(map(len, cells)) / max(len(cells), 1),
         ratio=len(distinct) / max(len(cells), 1),
         distinct=len(distinct),
-        numeric=all(NUMBER.fullmatch(value.strip()) for value in distinct),
+        numeric=all(NUMBER.fullmatch(value) for value in distinct),
         link=all(value.startswith(("http://", "https://")) for value in distinct),
+        flag=bool(distinct) and {value.lower() for value in distinct} <= FLAGS,
     )
 
 

@@ -14,7 +14,7 @@ from fenlei.corpus.document import Document
 from fenlei.corpus.documents import used
 from fenlei.corpus.encoding import file_codecs
 from fenlei.corpus.ledger import CORRECTED, LEFT_OUT, UNMATCHED, Ledger
-from fenlei.corpus.lines import text_lines
+from fenlei.corpus.lines import line_end, text_lines
 from fenlei.screen import cell, restored
 
 HEADER = ("source", "text", "label", "suggested", "probability", "correct")
@@ -97,7 +97,7 @@ def _rows(name: Path) -> Iterator[tuple[int, list[str]]]:
 
     codec = file_codecs([name], None, Ledger())[name]
     with name.open("rb") as file:
-        lines = [line for _, line in text_lines(file, codec, fault)]
+        lines = [line for _, line in text_lines(file, codec, fault, line_end(file, codec))]
     csv.field_size_limit(max(csv.field_size_limit(), 2**20))
     delimiter = max(DELIMITERS, key=lines[0].count) if lines else ","
     reader = csv.reader(lines, delimiter=delimiter, strict=True)

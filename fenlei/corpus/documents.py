@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import random
-import unicodedata
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 
 import numpy as np
 
 from fenlei.corpus.document import Document
+from fenlei.corpus.labels import differences, is_blank, spellings
 from fenlei.corpus.ledger import CONFLICT, DROPPED, DUPLICATE, LEAK, NAMED, Ledger
 from fenlei.corpus.store import SPLITS, Array, firsts, heads, label_sets, splits, take
 
@@ -29,6 +29,7 @@ def audit(documents: Sequence[Document], ledger: Ledger) -> None:
     copies = ~conflicts & (earliest != copied) & ~leaks
     rows = [(LEAK, leaks, in_train[earliest]), (CONFLICT, conflicts, earliest), (DUPLICATE, copies, earliest)]
     _enter([(kind, copied[which], against[which]) for kind, which, against in rows], documents, ledger)
+    _warn_of_blank_labels(documents, ledger)
     _note_similar_labels({label for found in used(documents) for label in found}, ledger)
 
 
@@ -60,13 +61,24 @@ def used(documents: Sequence[Document]) -> list[tuple[str, ...]]:
 
 
 def _note_similar_labels(labels: set[str], ledger: Ledger) -> None:
-    alike: dict[str, list[str]] = defaultdict(list)
-    for label in sorted(labels):
-        alike["".join(unicodedata.normalize("NFKC", label).casefold().split())].append(label)
-    for names in alike.values():
-        if len(names) > 1:
-            shown = ", ".join(repr(name) for name in names)
-            ledger.note(f"The labels {shown} differ only by case, space or Unicode form; they stay separate classes.")
+    for names in spellings(labels):
+        told = zip(names, differences(names), strict=True)
+        shown = ", ".join(f"{name!r} ({points})" if points else repr(name) for name, points in told)
+        ledger.note(f"The labels {shown} differ only by case, space or Unicode form; they stay separate classes.")
+
+
+def _warn_of_blank_labels(documents: Sequence[Document], ledger: Ledger) -> None:
+    column = label_sets(documents)
+    sizes = np.bincount(column.codes, minlength=len(column.values)).tolist()
+    counts: Counter[str] = Counter()
+    for found, size in zip(column.values, sizes, strict=True):
+        counts.update({label: size for label in found if size and is_blank(label)})
+    if counts:
+        shown = ", ".join(f"{label!r} ({size:,} document{'s' * (size > 1)})" for label, size in counts.most_common())
+        ledger.warn(
+            f"Labels that programs write where there is none are classes here: {shown}",
+            "empty their cells to have the documents skipped, or leave them if they are meant",
+        )
 
 
 def deduplicate(documents: Sequence[Document], ledger: Ledger) -> list[Document]:

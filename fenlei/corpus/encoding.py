@@ -11,10 +11,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from fenlei.corpus.ledger import NOT_TEXT, TOO_LARGE, UNDECODABLE, Ledger
-from fenlei.corpus.lines import SIZE_LIMIT, byte_lines, ignore
+from fenlei.corpus.lines import SIZE_LIMIT, byte_lines, ignore, line_end
 
 FAMILIAR = 0.25  # by so much more of the characters must be known to overrule the detector
 POOL_LIMIT = 64 * 2**10  # bytes shown to the detector
+NAME_IT = "name the encoding, such as --encoding gb18030"
 HEAD = 64 * 2**10  # bytes of a file that a first look takes
 HELD = 64 * 2**20  # characters of whole files in memory while all of them are looked at
 
@@ -185,7 +186,7 @@ def damaged_utf8(lines: Iterable[bytes]) -> bool:
 
 def _lines(path: Path) -> Iterator[bytes]:
     with path.open("rb") as file:
-        for _, line in byte_lines(file, ignore):
+        for _, line in byte_lines(file, ignore, line_end(file, "latin-1")):
             yield line
 
 
@@ -219,7 +220,7 @@ def read_texts(paths: Sequence[Path], encoding: str | None, ledger: Ledger) -> I
         texts[i] = None
         yield found
     if failed > 0.01 * len(texts):
-        ledger.note(f"{failed:,} of {len(texts):,} files could not be decoded; name their encoding, or repair them.")
+        ledger.note(f"{failed:,} of {len(texts):,} files could not be decoded; {NAME_IT}, or repair them.")
 
 
 def _read_text(path: Path, encoding: str | None) -> str | Missing:
@@ -253,7 +254,7 @@ def file_codecs(paths: Sequence[Path], encoding: str | None, ledger: Ledger) -> 
     sound = [path for path, codec in own.items() if codec == "utf-8"]
     voted = vote([partial(_lines, path) for path in foreign], "".join(map(_beginning, sound[:16])))
     if voted is None:
-        raise ValueError(f"{foreign[0]} is no text in any known encoding; name its encoding, or give another file")
+        raise ValueError(f"{foreign[0]} is no text in any known encoding; {NAME_IT}, or give another file")
     _note_vote(len(foreign), len(paths), voted, ledger)
     return {path: codec or voted for path, codec in own.items()}
 

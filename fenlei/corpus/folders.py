@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import re
+from collections import defaultdict
 from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -24,7 +25,15 @@ PACKED = (
     *(".arrow", ".feather", ".orc", ".avro", ".xls", ".ods", ".zip", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar"),
     *(".tar", ".tgz", ".npy", ".npz", ".db", ".sqlite", ".pdf", ".doc", ".docx"),
 )
-BYSTANDER = re.compile(r"(readme|licen[cs]e|copying|changelog)([._-].*)?|thumbs\.db|desktop\.ini", re.IGNORECASE)
+# Whole names: `license.plates.txt` is a document. A read-me may name its language: `README.zh.md`, `readme_zh-CN.txt`.
+BYSTANDER = re.compile(
+    r"(readme([._-][a-z]{2}([_-][a-z]{2})?)?|licen[cs]e([._-](mit|apache|bsd|gpl|lgpl|cc[a-z0-9._-]*))?"
+    r"|copying(\.lesser|\.lib)?|changelog)(\.(txt|text|md|markdown|rst|html?))?",
+    re.IGNORECASE,
+)
+JUNK = ("thumbs.db", "desktop.ini")
+
+TOLD = 3  # folders in a warning
 
 IsLabelled = Callable[[Path], bool]
 
@@ -49,10 +58,20 @@ class Folder:
         self.root, self.is_labelled, self.ledger, self.labels = root, is_labelled, ledger, labels
         self.parts: list[Part] = []
         self.class_names: Path | None = None
+        self.beside: dict[str, None] = {}  # read-me and licence files, each once however often their folder is listed
+        self.odd: dict[str, str] = {}  # what is neither file nor folder, and what it is
         self.empty: list[str] = []
+        self.homes: dict[Path, list[Path]] = defaultdict(list)  # what holds class folders -> those with documents
         self._top(root, "")
         if self.empty:
             self.ledger.note(f"Empty folders, of which no class is made: {_some(self.empty)}.")
+        if self.beside:
+            self.ledger.note(f"Not read, as they are about the data, {len(self.beside):,}: {_some([*self.beside])}.")
+        for name, what in self.odd.items():
+            self.ledger.add(NOT_TEXT, name, what)
+        if labels:
+            self._warn_of_merged()
+            self._warn_of_nested()
         self.parts.sort(key=lambda part: ORDER.index(part.split))
 
     def _top(self, folder: Path, split: str) -> None:
@@ -71,15 +90,24 @@ class Folder:
             for path in files:
                 self.ledger.add(NO_LABEL, self._name(path), "beside the class folders")
             for each in folders:
-                self._class(each, split, {folder.resolve()})
+                self._class(each, split, {folder.resolve()}, folder)
         else:
             self._file_per_class(files, split)
 
     def _listing(self, folder: Path) -> tuple[list[Path], list[Path]]:
         """(files, folders), sorted, without what is hidden or a read-me."""
-        paths = [path for path in sorted(folder.iterdir()) if not path.name.startswith(".")]
-        folders = [path for path in paths if path.is_dir()]
-        files = [path for path in paths if path.is_file() and not BYSTANDER.fullmatch(path.name)]
+        files, folders = [], []
+        for path in sorted(folder.iterdir()):
+            if path.name.startswith(".") or path.name.lower() in JUNK:
+                continue
+            if path.is_dir():
+                folders.append(path)
+            elif not path.is_file():
+                self.odd[self._name(path)] = "neither a file nor a folder" if path.exists() else "a link to nothing"
+            elif BYSTANDER.fullmatch(path.name):
+                self.beside[self._name(path)] = None
+            else:
+                files.append(path)
         return files, [path for path in folders if path.name != "__MACOSX"]
 
     def _tables(self, files: Sequence[Path], alone: bool) -> list[Path]:
@@ -121,19 +149,57 @@ class Folder:
         files, folders = self._listing(folder)
         return bool(folders) or bool(self._tables(files, alone=False))
 
-    def _class(self, folder: Path, split: str, above: set[Path]) -> None:
-        """Plan the documents of a class folder and of the classes within; links that lead in circles are left."""
+    def _class(self, folder: Path, split: str, above: set[Path], top: Path) -> None:
+        """Plan the documents of a class folder and of the classes within; links that lead in circles are left.
+
+        ``top`` is the folder that is no class itself, in which the whole tree of classes lies.
+        """
         if folder.resolve() in above:
             return
         files, folders = self._listing(folder)
         label = self._readable(folder.name)
         if not files and not folders:
             self.empty.append(repr(self._name(folder)))
-        for path in files:
-            if not self._packed(path):
-                self.parts.append(Part(path, self._name(path), "document", label, split))
+        documents = [path for path in files if not self._packed(path)]
+        self.parts += [Part(path, self._name(path), "document", label, split) for path in documents]
+        if documents:
+            self.homes[top].append(folder)
         for each in folders:
-            self._class(each, split, above | {folder.resolve()})
+            self._class(each, split, above | {folder.resolve()}, top)
+
+    def _warn_of_merged(self) -> None:
+        """Say which folders of one name, under different parents, are one class; a class in each split is none such."""
+        places: dict[str, dict[Path, Path]] = defaultdict(dict)  # name -> place in the split -> the first such
+        for top, folders in self.homes.items():
+            for folder in folders:
+                places[folder.name].setdefault(folder.relative_to(top), folder)
+        merged = {name: [*found.values()] for name, found in places.items() if len(found) > 1}
+        if merged:
+            shown = [f"{self._quoted(folders[0])} and {self._quoted(folders[1])}" for folders in merged.values()]
+            self.ledger.warn(
+                f"One class was made of folders of the same name under different parents, {_times(len(merged))}: "
+                f"{_some(shown, TOLD)}; a document's class is the name of the folder that it lies in",
+                "where the parents are the classes, move the documents up into them, else give the folders other names",
+            )
+
+    def _warn_of_nested(self) -> None:
+        """Say which folders hold documents and, further down, folders with documents: those are other classes."""
+        homes = {folder for folders in self.homes.values() for folder in folders}
+        inner: dict[Path, Path] = {}  # such a folder -> the first one in it
+        for top, folders in self.homes.items():
+            for folder in folders:
+                above = folder.parents[: folder.parents.index(top)]
+                inner |= {each: folder for each in above if each in homes and each not in inner}
+        if inner:
+            shown = [f"{self._quoted(folder)} (in it {self._quoted(other)})" for folder, other in inner.items()]
+            self.ledger.warn(
+                f"A folder holds documents and a folder with documents as well, {_times(len(inner))}: "
+                f"{_some(shown, TOLD)}; each is a class by its own name",
+                "where the inner one is none, move its documents up into the outer one",
+            )
+
+    def _quoted(self, folder: Path) -> str:
+        return repr(self._name(folder))
 
     def _file_per_class(self, files: Sequence[Path], split: str) -> None:
         able = [path for path in files if path.suffix.lower() in LINE_SUFFIXES and not self._packed(path)]
@@ -174,9 +240,13 @@ class Folder:
         return readable
 
 
-def _some(names: Sequence[str]) -> str:
-    """The first five."""
-    return ", ".join(names[:5]) + (", ..." if len(names) > 5 else "")
+def _some(names: Sequence[str], most: int = 5) -> str:
+    """The first few."""
+    return ", ".join(names[:most]) + (", ..." if len(names) > most else "")
+
+
+def _times(count: int) -> str:
+    return "once" if count == 1 else f"{count:,} times"
 
 
 def _is_encodable(name: str) -> bool:

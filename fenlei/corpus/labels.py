@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections import Counter
-from collections.abc import Sequence
+import unicodedata
+from collections import Counter, defaultdict
+from collections.abc import Iterable, Sequence
+from itertools import takewhile
 
 import numpy as np
 
@@ -14,6 +16,8 @@ from fenlei.corpus.store import label_sets, relabel, where
 KINDS = ("auto", "one", "several")
 DIVIDERS = (",", ";", "|", "，", "、", "；")
 SHARE = 0.01  # of the texts with more than one label: from here on that is meant, under it a slip
+BLANK = frozenset(("nan", "none", "null", "na", "n/a", "#n/a", "<na>", "nat"))  # what programs write for no value
+SHOWN = 4  # code points of a label at most
 RECUR = 0.9  # of the parts of divided cells stand in other cells too, if the parts are labels
 
 
@@ -99,3 +103,39 @@ def _divides(cells: Counter[str], divider: str) -> bool:
             divided |= found
     recurring = sum(parts[part] > 1 for part in divided)
     return bool(divided) and recurring >= RECUR * len(divided) and len(parts) < len(cells)
+
+
+def is_blank(label: str) -> bool:
+    """Whether a label is what programs write where there is none; it may be meant all the same."""
+    return label.casefold() in BLANK
+
+
+def spellings(labels: Iterable[str]) -> list[list[str]]:
+    """Groups of labels that differ only by case, space or Unicode form, two or more each."""
+    alike: dict[str, list[str]] = defaultdict(list)
+    for label in sorted(labels):
+        alike["".join(unicodedata.normalize("NFKC", label).casefold().split())].append(label)
+    return [names for names in alike.values() if len(names) > 1]
+
+
+def differences(names: Sequence[str]) -> list[str]:
+    """For each of some labels the code points in which it differs from the others that look like it, or nothing."""
+    looks = [unicodedata.normalize("NFKC", name) for name in names]
+    found = []
+    for name, look in zip(names, looks, strict=True):
+        twins = [other for other, its in zip(names, looks, strict=True) if its == look]
+        found.append(_code_points(name, twins) if len(twins) > 1 else "")
+    return found
+
+
+def _code_points(name: str, twins: Sequence[str]) -> str:
+    """Those of ``name`` between what all twins begin and end with."""
+    begin = _common(twins)
+    end = _common([twin[begin:][::-1] for twin in twins])
+    own = name[begin : len(name) - end]
+    return " ".join(f"U+{ord(each):04X}" for each in own[:SHOWN]) + (" ..." if len(own) > SHOWN else "")
+
+
+def _common(texts: Sequence[str]) -> int:
+    """How many characters all begin with."""
+    return sum(1 for _ in takewhile(lambda column: len(set(column)) == 1, zip(*texts, strict=False)))

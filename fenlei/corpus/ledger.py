@@ -63,12 +63,14 @@ class Entry(NamedTuple):
 
 class Ledger:
     """Counts what was skipped, repaired or found doubtful, and names the first of each kind; `notes` are sentences
-    about decisions. A corpus of nothing but copies makes it no larger than a thousand entries a kind.
+    about decisions, `warnings` those of them that may be wrong, with what to do then.
+    A corpus of nothing but copies makes it no larger than a thousand entries a kind.
     """
 
     def __init__(self) -> None:
         self.entries: list[Entry] = []
         self.notes: list[str] = []
+        self.warnings: dict[str, str] = {}
         self._counts: Counter[str] = Counter()
 
     def add(self, kind: str, source: str, detail: str = "") -> None:
@@ -90,11 +92,18 @@ class Ledger:
         for kind, inputs in more.items():
             self.count(kind, inputs)
         self.notes += other.notes
+        self.warnings |= other.warnings
 
     def note(self, sentence: str) -> None:
         """Keep a decision, once however often it is taken."""
         if sentence not in self.notes:
             self.notes.append(sentence)
+
+    def warn(self, sentence: str, advice: str) -> None:
+        """Keep a decision that may be wrong, once, and what to do then; neither ends with a full stop."""
+        whole = f"{sentence}; {advice}."
+        self.note(whole)
+        self.warnings[whole] = advice
 
     @property
     def counts(self) -> dict[str, int]:
@@ -114,7 +123,7 @@ class Ledger:
 
     def summary(self, examples: int = 3) -> list[str]:
         """Short lines for a terminal: the notes, then one line a kind with the first few sources."""
-        lines = list(self.notes)
+        lines = [f"warning: {note}" if note in self.warnings else note for note in self.notes]
         for kind, count in self.counts.items():
             sources = [entry.source for entry in self.entries if entry.kind == kind][:examples]
             more = ", ..." if count > len(sources) else ""
@@ -122,8 +131,9 @@ class Ledger:
         return [printable(line) for line in lines]
 
     def to_json(self) -> str:
-        """The whole ledger as one JSON object with the keys `counts`, `notes`, `entries` and `more`."""
-        return json.dumps({"counts": self.counts, "notes": self.notes, "entries": self.entries, "more": self.more})
+        """The whole ledger as one JSON object: `counts`, `notes`, `warnings`, `entries` and `more`."""
+        told = {"counts": self.counts, "notes": self.notes, "warnings": self.warnings}
+        return json.dumps(told | {"entries": self.entries, "more": self.more})
 
     @classmethod
     def from_json(cls, text: str) -> Ledger:
@@ -132,6 +142,7 @@ class Ledger:
         try:
             content = json.loads(text)
             ledger.notes = [str(sentence) for sentence in content["notes"]]
+            ledger.warnings = {str(note): str(advice) for note, advice in content.get("warnings", {}).items()}
             for kind, source, detail in content["entries"]:
                 ledger.add(str(kind), str(source), str(detail))
             for kind, inputs in content["more"].items():

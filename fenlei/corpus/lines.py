@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Callable, Iterator
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 from fenlei.corpus.ledger import TOO_LARGE, UNDECODABLE
 
+LOOK = 2**20  # bytes in which a file shows how its lines end
 SIZE_LIMIT = 16 * 2**20  # bytes in a line or in a document's file; characters in a csv field
 
 Fault = Callable[[str, int, str], None]  # a ledger kind, the line's number, what is wrong
@@ -17,8 +18,38 @@ def ignore(kind: str, number: int, detail: str) -> None:
     """The fault handler of a first look, which leaves the naming to the reading proper."""
 
 
-def byte_lines(stream: BinaryIO, fault: Fault) -> Iterator[tuple[int, bytes]]:
-    """(line number from 1, bytes with the line end); a line beyond SIZE_LIMIT goes to `fault`, never into memory."""
+class _OldMac(io.RawIOBase):
+    """A stream with LF in the place of every CR; what it is made of stays open."""
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.stream = stream
+
+    def readable(self) -> bool:
+        return True
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.stream.read(len(buffer)).replace(b"\r", b"\n")
+        buffer[: len(data)] = data
+        return len(data)
+
+
+def line_end(file: BinaryIO, codec: str) -> str:
+    """What ends the lines of a file at its beginning: CR where there is no LF, as on old Macs, else LF.
+
+    ``latin-1`` does for any encoding in which both are the bytes that they are in ASCII.
+    """
+    head = file.read(LOOK).decode(codec, "ignore")
+    file.seek(0)
+    return "\r" if "\r" in head and "\n" not in head else "\n"
+
+
+def byte_lines(stream: BinaryIO, fault: Fault, end: str = "\n") -> Iterator[tuple[int, bytes]]:
+    """(line number from 1, bytes with the line end); a line beyond SIZE_LIMIT goes to `fault`, never into memory.
+
+    Lines that `end` with CR are given with LF.
+    """
+    if end == "\r":
+        stream = io.BufferedReader(_OldMac(stream))
     number = 0
     while line := stream.readline(SIZE_LIMIT + 1):
         number += 1
@@ -30,12 +61,12 @@ def byte_lines(stream: BinaryIO, fault: Fault) -> Iterator[tuple[int, bytes]]:
         fault(TOO_LARGE, number, f"line longer than {SIZE_LIMIT:,} bytes")
 
 
-def text_lines(stream: BinaryIO, codec: str, fault: Fault) -> Iterator[tuple[int, str]]:
+def text_lines(stream: BinaryIO, codec: str, fault: Fault, end: str = "\n") -> Iterator[tuple[int, str]]:
     """(line number from 1, text with the line end), strictly decoded; a line that fails goes to `fault`."""
     if codec.replace("_", "-").startswith(("utf-16", "utf-32")):
-        yield from _wide_lines(stream, codec, fault)
+        yield from _wide_lines(stream, codec, fault, end)
         return
-    for number, line in byte_lines(stream, fault):
+    for number, line in byte_lines(stream, fault, end):
         try:
             text = line.decode(codec)
         except UnicodeDecodeError as error:
@@ -44,18 +75,18 @@ def text_lines(stream: BinaryIO, codec: str, fault: Fault) -> Iterator[tuple[int
         yield number, text.removeprefix("\ufeff") if number == 1 else text
 
 
-def _wide_lines(stream: BinaryIO, codec: str, fault: Fault) -> Iterator[tuple[int, str]]:
+def _wide_lines(stream: BinaryIO, codec: str, fault: Fault, end: str) -> Iterator[tuple[int, str]]:
     """Lines of UTF-16 and UTF-32, where a line end is several bytes.
 
     Halves of surrogate pairs pass the decoder, which would otherwise refuse the sound lines around them as well.
     """
-    wrapper = io.TextIOWrapper(stream, codec, errors="surrogatepass", newline="\n")
+    wrapper = io.TextIOWrapper(stream, codec, errors="surrogatepass", newline=end)
     number = 0
     try:
         while line := wrapper.readline(SIZE_LIMIT):
             number += 1
-            if len(line) == SIZE_LIMIT and not line.endswith("\n"):
-                while line and not line.endswith("\n"):
+            if len(line) == SIZE_LIMIT and not line.endswith(end):
+                while line and not line.endswith(end):
                     line = wrapper.readline(SIZE_LIMIT)
                 fault(TOO_LARGE, number, f"line longer than {SIZE_LIMIT:,} characters")
             elif any("\ud800" <= c <= "\udfff" for c in set(line)):

@@ -16,7 +16,7 @@ from typing import BinaryIO, cast
 from fenlei.cache import Cache, Draft, key, program
 from fenlei.corpus.document import Document
 from fenlei.corpus.documents import audit, used
-from fenlei.corpus.encoding import Missing, file_codecs, known, mark, read_texts
+from fenlei.corpus.encoding import NAME_IT, Missing, file_codecs, known, mark, read_texts
 from fenlei.corpus.folders import CLASS_NAMES, LINE_SUFFIXES, Folder, Part, check_format
 from fenlei.corpus.labels import settle
 from fenlei.corpus.ledger import EMPTY, NO_LABEL, REPAIRED, Ledger, Strict
@@ -34,7 +34,7 @@ def read(
     """The documents of a folder or file, and the ledger of what was skipped, repaired or decided.
 
     Taken are a folder per class, a file per class with a text a line, files or folders named train, dev and test,
-    and single csv, tsv, JSON lines, fastText, parquet or xlsx files. `encoding` None finds the encoding: UTF-8 and byte
+    and single csv, tsv, JSON, fastText, parquet or xlsx files. `encoding` None finds the encoding: UTF-8 and byte
     order marks file by file, and one vote for all others. `labels` says whether a text has "one" label or "several", or
     that the data decides ("auto").
     The documents are a list. With a `cache` those of a corpus larger than `LARGE` are in its files instead, and what
@@ -282,7 +282,7 @@ def _codec(path: Path) -> str:
 
 def _lines(stream: BinaryIO, codec: str, name: str) -> Iterator[str]:
     def fault(_: str, number: int, detail: str) -> None:
-        raise ValueError(f"line {number} of {name} cannot be read: {detail}; repair it, or name the encoding")
+        raise ValueError(f"line {number} of {name} cannot be read: {detail}; repair it, or {NAME_IT}")
 
     for _, line in text_lines(stream, codec, fault):
         yield strip_line_end(line)

@@ -1,17 +1,18 @@
-"""Tables of documents, read in one pass and constant memory: csv, tsv, JSON lines, fastText lines, parquet, xlsx."""
+"""Tables of documents, read in one pass: csv, tsv, JSON, fastText, parquet, xlsx; only a JSON list is in memory."""
 
 from __future__ import annotations
 
 import csv
 import json
 import math
+import re
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, BinaryIO, TypeVar
 
-from fenlei.corpus import columns, parquet
+from fenlei.corpus import columns, jsonlist, parquet
 from fenlei.corpus.columns import Columns
 from fenlei.corpus.document import Document
 from fenlei.corpus.ledger import (
@@ -23,13 +24,14 @@ from fenlei.corpus.ledger import (
     UNPARSABLE,
     Ledger,
 )
-from fenlei.corpus.lines import SIZE_LIMIT, Fault, ignore, text_lines
+from fenlei.corpus.lines import SIZE_LIMIT, Fault, ignore, line_end, text_lines
 from fenlei.corpus.spreadsheet import Workbook
 
 BINARY = (".parquet", ".xlsx")  # tables that are no lines of text: they have no encoding
 SUFFIXES = (".csv", ".tsv", ".tab", ".jsonl", ".ndjson", ".json", *BINARY)
 JSON_SUFFIXES = (".jsonl", ".ndjson", ".json")
 PREFIX = "__label__"
+LABEL = re.compile(rf"(?<!\S){PREFIX}(\S+)\s*")  # wherever it stands in a line, as fastText takes it
 # `_!_` divides the fields of a much used set of Chinese news titles. Prose is full of commas: they come last in txt.
 DELIMITERS = {"\t": "tab-separated", "_!_": "separated by _!_", "|": "separated by |", ";": "separated by ;"}
 DELIMITERS |= {",": "comma-separated"}
@@ -57,13 +59,16 @@ class Table:
         if is_binary(self.path):
             yield from self._binary()
             return
+        if self._is_list():
+            yield from self._records(self._elements(), "JSON list")
+            return
         with self.path.open("rb") as file:
-            head, lines = _peek(text_lines(file, self.codec, self.fault))
+            head, lines = _peek(self._lines(file))
             first = _first(head)
-            if first.startswith(PREFIX):
+            if self._is_fasttext(head):
                 self.ledger.note(f"{self.source}: fastText lines.")
                 yield from self._fasttext(lines)
-            elif self.path.suffix.lower() in JSON_SUFFIXES or _is_object(first):
+            elif self._is_json(head):
                 yield from self._records(self._objects(lines), "JSON lines")
             elif first:
                 yield from self._delimited(lines, _delimiter(self.path.suffix.lower(), head))
@@ -76,18 +81,48 @@ class Table:
             rows = self._grid() if self._is_sheet() else _as_rows(parquet.records(self.path))
             yield from self._column(rows, " ", not self._is_sheet())
             return
+        if self._is_list():
+            yield from self._strings(self._elements())
+            return
         with self.path.open("rb") as file:
-            head, lines = _peek(text_lines(file, self.codec, self.fault))
+            head, lines = _peek(self._lines(file))
             first, suffix = _first(head), self.path.suffix.lower()
-            if first.startswith(PREFIX):
+            if self._is_fasttext(head):
                 yield from (_unprefixed(line)[1].rstrip("\r\n") for _, line in lines)
-            elif suffix in JSON_SUFFIXES or _is_object(first):
+            elif self._is_json(head):
                 yield from self._strings(self._objects(lines))
             elif first and (suffix in SUFFIXES or is_labelled(self.path, self.codec)):
                 delimiter = _delimiter(suffix, head)
                 yield from self._column(self._cells(lines, delimiter), delimiter)
             else:
                 yield from (line.rstrip("\r\n") for _, line in lines)
+
+    def _lines(self, file: BinaryIO) -> Iterator[Line]:
+        end = line_end(file, self.codec)
+        if end == "\r":
+            self.ledger.note(f"{self.source}: its lines end with CR alone, as on old Macs.")
+        return text_lines(file, self.codec, self.fault, end)
+
+    def _is_fasttext(self, head: Sequence[Line]) -> bool:
+        return _is_fasttext(head, self.path.suffix.lower())
+
+    def _is_list(self) -> bool:
+        """Whether the file is one JSON list, over one line or many, rather than lines of which some are lists."""
+        if self.path.suffix.lower() not in JSON_SUFFIXES or not jsonlist.opens_list(self.path, self.codec):
+            return False
+        with self.path.open("rb") as file:
+            head, _ = _peek(text_lines(file, self.codec, ignore, line_end(file, self.codec)))
+        return sum(_is_object(line) for _, line in head) <= len(head) / 2
+
+    def _is_json(self, head: Sequence[Line]) -> bool:
+        """Whether the lines are JSON objects; raises ValueError for other JSON."""
+        first = _first(head)
+        if self.path.suffix.lower() not in JSON_SUFFIXES:
+            return _is_object(first)
+        if first:
+            alone = sum(not line.isspace() for _, line in head) == 1
+            jsonlist.refuse_others(self.path, self.source, self.codec, first, alone)
+        return True
 
     def _column(self, rows: Iterator[Row], delimiter: str, header: bool = False) -> Iterator[str]:
         """The cells of the column of texts; where there is none, a ValueError."""
@@ -134,7 +169,7 @@ class Table:
     def one_text_a_line(self, label: str) -> Iterator[Document]:
         """The documents of a file that holds one class, a text a line."""
         with self.path.open("rb") as file:
-            for number, line in text_lines(file, self.codec, self.fault):
+            for number, line in self._lines(file):
                 yield from self._document(number, line.rstrip("\r\n"), label)
 
     def _document(self, number: int, text: str, *labels: str) -> Iterator[Document]:
@@ -155,7 +190,7 @@ class Table:
             if labels or not rest.strip():
                 yield from self._document(number, rest.rstrip("\r\n"), *labels)
             else:
-                self.fault(NO_LABEL, number, f"no {PREFIX} at the start")
+                self.fault(NO_LABEL, number, f"no {PREFIX} in the line")
 
     def _delimited(self, lines: Iterable[Line], delimiter: str) -> Iterator[Document]:
         yield from self._rows(self._cells(lines, delimiter), DELIMITERS[delimiter], delimiter)
@@ -168,8 +203,7 @@ class Table:
         sample = [cells for _, cells in head if any(cells)]
         if not sample:
             return
-        chosen = columns.choose(sample, self.source, form)
-        self.ledger.note(chosen.sentence)
+        chosen = self._choose(sample, form)
         header = chosen.header
         for number, cells in rows:
             if not any(cells):
@@ -178,6 +212,14 @@ class Table:
                 header = False
             elif len(cells) == chosen.width or self._fit(number, cells, chosen, delimiter):
                 yield from self._document(number, cells[chosen.text], cells[chosen.label].strip())
+
+    def _choose(self, sample: Sequence[Sequence[str]], form: str, header: bool = False) -> Columns:
+        """The columns; what was decided is noted, and what may be meant otherwise is warned of."""
+        chosen = columns.choose(sample, self.source, form, header)
+        self.ledger.note(chosen.sentence)
+        for doubt in chosen.doubts:
+            self.ledger.warn(*doubt)
+        return chosen
 
     def _fit(self, number: int, cells: list[str], chosen: Columns, delimiter: str) -> bool:
         """Whether a row of the wrong width can be kept; surplus cells are given back to the text they came from."""
@@ -210,8 +252,7 @@ class Table:
             return
         keys = list(dict.fromkeys(key for _, row in sample for key in row))
         cells = [[_cell(row.get(key)) for key in keys] for _, row in sample]
-        chosen = columns.choose([keys, *cells], self.source, form, header=True)
-        self.ledger.note(chosen.sentence)
+        chosen = self._choose([keys, *cells], form, header=True)
         for number, row in records:
             yield from self._from_record(number, row, keys[chosen.text], keys[chosen.label])
 
@@ -226,10 +267,17 @@ class Table:
                 reason = "nested too deeply" if isinstance(error, RecursionError) else str(error)
                 self.fault(UNPARSABLE, number, f"no JSON object: {reason}")
                 continue
-            if isinstance(row, dict):
-                yield number, row
-            else:
-                self.fault(UNPARSABLE, number, f"a JSON {type(row).__name__}, expected one object a line")
+            yield from self._object(number, row, "a line")
+
+    def _elements(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        for number, row in jsonlist.elements(self.path, self.source, self.codec):
+            yield from self._object(number, row, "an element")
+
+    def _object(self, number: int, row: Any, place: str) -> Iterator[tuple[int, dict[str, Any]]]:
+        if isinstance(row, dict):
+            yield number, row
+        else:
+            self.fault(UNPARSABLE, number, f"a JSON {type(row).__name__}, expected one object {place}")
 
     def _from_record(self, number: int, row: dict[str, Any], text_key: str, label_key: str) -> Iterator[Document]:
         text, label = row.get(text_key), row.get(label_key)
@@ -246,12 +294,12 @@ class Table:
 
 
 def _unprefixed(line: str) -> tuple[list[str], str]:
-    """The labels at the start of a fastText line, and the rest."""
-    labels, rest = [], line
-    while rest.lstrip().startswith(PREFIX):
-        label, rest = [*rest.split(None, 1), ""][:2]
-        labels.append(label.removeprefix(PREFIX))
-    return labels, rest
+    """The labels of a fastText line, wherever they stand, and the rest."""
+    if PREFIX not in line:
+        return [], line
+    parts = LABEL.split(line)
+    rest = "".join(parts[::2]).lstrip()
+    return parts[1::2], rest if parts[-1] else rest.rstrip()
 
 
 def _cell(value: object) -> str:
@@ -292,6 +340,15 @@ def _peek(items: Iterator[tuple[int, T]]) -> tuple[list[tuple[int, T]], Iterator
     return head, chain(head, items)
 
 
+def _is_fasttext(head: Sequence[Line], suffix: str) -> bool:
+    """Whether the first line begins with a label, or most lines hold one where the file is not named as a table."""
+    first = _first(head)
+    if first.startswith(PREFIX) or suffix in SUFFIXES or _is_object(first):
+        return first.startswith(PREFIX)
+    lines = [line for _, line in head if not line.isspace()]
+    return sum(bool(LABEL.search(line)) for line in lines) > len(lines) / 2
+
+
 def _is_object(line: str) -> bool:
     if not line.startswith("{"):
         return False
@@ -315,9 +372,9 @@ def _delimiter(suffix: str, head: Sequence[Line]) -> str:
 def is_labelled(path: Path, codec: str) -> bool:
     """Whether a txt file holds labelled lines rather than plain text; commas, frequent in prose, prove nothing."""
     with path.open("rb") as file:
-        head, _ = _peek(text_lines(file, codec, ignore))
+        head, _ = _peek(text_lines(file, codec, ignore, line_end(file, codec)))
     first = _first(head)
-    if first.startswith(PREFIX) or _is_object(first):
+    if _is_fasttext(head, path.suffix.lower()) or _is_object(first):
         return True
     delimiter = _delimiter("", head) if first else ","
     if delimiter not in UNQUOTED:
@@ -349,6 +406,8 @@ def quoted_rows(lines: Iterable[Line], delimiter: str, fault: Fault) -> Iterator
         except csv.Error as error:
             unclosed = str(error) == "unexpected end of data" or record.size > SIZE_LIMIT
             reason = "a quote opens in this line and never closes" if unclosed else f"broken quotes: {error}"
+            if str(error).startswith("new-line character"):
+                reason = "a carriage return stands in a cell without quotes; put the cell into quotes"
             fault(UNPARSABLE, record.lines[0][0], reason)
             record.rewind()
             continue
