@@ -34,7 +34,7 @@ OPEN = (
     "window",
 )  # may be None: decided from the data, or no limit
 FROM_ZERO = ("pretrain_epochs", "report_steps", "seed")
-MOST_SEED = 4_000_000_000  # scikit-learn takes no more than 32 bits, and networks count on from it
+MOST_SEED = 2**32 - 1  # scikit-learn takes no more
 CHOICES = {
     "precision": ("auto", "fp32", "bf16"),
     "schedule": ("linear", "constant"),

@@ -458,7 +458,7 @@ def test_only_a_bundle_or_an_empty_folder_is_replaced(tmp_path: Path) -> None:
     with pytest.raises(FileExistsError, match=r"lies within the bundle .*: name another folder"):
         check_target(make().save(tmp_path / "outer") / "B")
     assert check_target(tmp_path / "new" / "er") == (tmp_path / "new" / "er").resolve()
-    assert sorted(os.listdir(tmp_path)) == ["file", "m", "other"]
+    assert sorted(os.listdir(tmp_path)) == ["file", "m", "other", "outer"]
 
 
 def test_a_damaged_bundle_can_be_replaced_and_a_linked_one_stays_a_link(saved: Path, tmp_path: Path) -> None:

@@ -793,7 +793,7 @@ def asked(*arguments: str) -> Callable[[Path, Path], Sequence[object]]:
             2,
             "'epochs' is a whole number or null, not 'abc'; its default is left to",
         ),
-        (asked("--set", "seed=99999999999999999999"), 2, "seed must be a whole number of at most 4,000,000,000"),
+        (asked("--set", "seed=99999999999999999999"), 2, "seed must be a whole number of at most 4,294,967,295"),
         (asked("--int8", "--set", "model=null"), 2, "--int8 is for networks, and there is to be none"),
         (asked("--out", ""), 1, "the folder of a bundle has no name"),
         (asked("--option", "hidden_size=1.5"), 2, "the bilstm option 'hidden_size' is a whole number, not 1.5"),
