@@ -182,8 +182,8 @@ INLINE void pool_attention(const Reader *reader, const Scratch *scratch, int64_t
     for (int64_t t = 0; t < length; t++) {
         float lanes[COLUMNS] = {0}; /* so many sums side by side, added up at the end */
         for (int64_t d = 0; d < W; d += COLUMNS)
-            for (int k = 0; k < COLUMNS; k++) /* tanh(a) = 2 sigmoid(2 a) - 1 */
-                lanes[k] += reader->context[d + k] * (2 * sigmoid(2 * scratch->u[t * W + d + k]) - 1);
+            for (int k = 0; k < COLUMNS; k++)
+                lanes[k] += reader->context[d + k] * tanh_of(scratch->u[t * W + d + k]);
         float score = 0;
         for (int k = 0; k < COLUMNS; k++)
             score += lanes[k];
