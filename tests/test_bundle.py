@@ -638,6 +638,13 @@ print(sorted({"torch", "onnx", "onnxruntime", "sklearn"} & set(sys.modules)))
     assert done.stdout.splitlines() == ["[] True", "[]"]
 
 
+def test_the_card_leaves_out_what_has_no_value() -> None:
+    card = make(scores={"lead": None, "dev": {"accuracy": 0.5, "f1": None}}).card()
+    assert "| dev.accuracy | 0.5 |" in card
+    assert "lead" not in card
+    assert "f1" not in card
+
+
 def test_the_card_says_what_the_bundle_is(saved: Path) -> None:
     card = (saved / "README.md").read_text(encoding="utf-8")
     assert card == make().card()

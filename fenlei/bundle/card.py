@@ -57,10 +57,11 @@ def _table(entries: Mapping[str, Any]) -> str:
 
 
 def _flat(entries: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
+    """Names and values, those of a table within a table with both names; what has no value is left out."""
     for name, value in entries.items():
         if isinstance(value, dict):
-            yield from ((f"{name}.{inner}", below) for inner, below in value.items())
-        else:
+            yield from ((f"{name}.{inner}", below) for inner, below in value.items() if below is not None)
+        elif value is not None:
             yield str(name), value
 
 
