@@ -199,9 +199,7 @@ def test_8_bits_are_refused_where_they_answer_otherwise_or_there_is_no_lstm(
     monkeypatch.undo()
     linear = shrink(bundle, chinese[1].texts, chinese[1].sets, 17_000).bundle
     assert linear.model["branches"] == 0
-    with pytest.raises(
-        ValueError, match="--int8 is for mingru and for LSTM layers, and this bundle answers by"
-    ):
+    with pytest.raises(ValueError, match="--int8 is for mingru and for LSTM layers, and this bundle answers by"):
         in_int8(linear, chinese[1].texts, chinese[1].sets)
 
 
