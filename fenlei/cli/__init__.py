@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import errno
 import io
 import os
 import sys
@@ -64,8 +65,8 @@ def sentence(error: Exception) -> str:
     """What went wrong; a fault of fenlei's own says how to see more."""
     if isinstance(error, OSError) and error.filename is not None and error.strerror:
         return f"{error.strerror.lower()}: {os.fsdecode(error.filename)}"
-    if isinstance(error, OSError) and error.strerror:
-        return f"{error.strerror.lower()}, where the output goes"
+    if isinstance(error, OSError) and error.errno == errno.ENOSPC:
+        return "no space left where the output goes: free some"
     text = str(error) or type(error).__name__
     if isinstance(error, ValueError | OSError | ImportError | ArithmeticError | MemoryError):
         return text

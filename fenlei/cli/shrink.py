@@ -51,8 +51,9 @@ def run(arguments: argparse.Namespace) -> None:
         )
     bundle = bundles.Bundle.load(arguments.bundle)
     documents, _ = read_data(arguments.dev, arguments.encoding, "several" if bundle.several else "one")
-    held_out = [document for document in documents if document.split == "dev"]
-    made, found = smaller(bundle, held_out or documents, arguments, say if arguments.json else print)
+    held_out = [document for document in documents if document.split == "dev"] or documents
+    say_foreign(held_out, bundle.labels)
+    made, found = smaller(bundle, held_out, arguments, say if arguments.json else print)
     folder = made.save(out)
     say(f"bundle: {folder}")
     if arguments.json:
@@ -66,7 +67,6 @@ def smaller(
     from fenlei.shrink import in_int8, shrink
 
     texts, labels = [document.text for document in documents], [document.labels for document in documents]
-    say_foreign(documents, bundle.labels)
     if arguments.int8:
         made = in_int8(bundle, texts, labels, say)
         return made.bundle, {"int8": made.bundle.scores["int8"]}

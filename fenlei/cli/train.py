@@ -107,7 +107,7 @@ def run(arguments: argparse.Namespace) -> None:
             add_report(bundle, Path(arguments.out).resolve().name)
         folder = bundle.save(arguments.out)
         checkpoint.remove()
-    say(f"dev: {dev_line(bundle.scores, recipe.model)}")
+    say(f"dev: {dev_line(bundle.scores, bundle.network)}")
     result: dict[str, Any] = {"bundle": str(folder), "scores": bundle.scores, "ledger": ledger.counts} | shrunk
     if others is not None:
         result["unlabelled"] = others.counts

@@ -193,16 +193,17 @@ INLINE void backward(const Array u, const Array h, const Array dh, const int64_t
 
 #define LANES 16 /* sums side by side, added up at the end */
 
-INLINE float sum_up(const float *restrict x, int64_t size)
+/* The sum of x times y (size), of which x begins at a place. */
+INLINE float dot(const Array x, int64_t place, const float *restrict y, int64_t size)
 {
     float lanes[LANES] = {0}, sum = 0;
     for (int64_t d = 0; d + LANES <= size; d += LANES)
         for (int k = 0; k < LANES; k++)
-            lanes[k] += x[d + k];
+            lanes[k] += get(x, place + d + k) * y[d + k];
     for (int k = 0; k < LANES; k++)
         sum += lanes[k];
     for (int64_t d = size - size % LANES; d < size; d++)
-        sum += x[d];
+        sum += get(x, place + d) * y[d];
     return sum;
 }
 
@@ -262,8 +263,8 @@ INLINE void attend(const Array h, const Array hidden, const float *restrict cont
     float largest = -INFINITY, total = 0;
     for (int64_t t = 0; t < length; t++) {
         for (int64_t d = 0; d < W; d++)
-            room[d] = context[d] * tanh_of(get(hidden, (start + t) * W + d));
-        shares[t] = sum_up(room, W);
+            room[d] = tanh_of(get(hidden, (start + t) * W + d));
+        shares[t] = dot((Array){room, 0}, 0, context, W);
         largest = shares[t] > largest ? shares[t] : largest;
     }
     for (int64_t t = 0; t < length; t++)
@@ -291,20 +292,6 @@ INLINE void pool(const Array h, const Array hidden, int64_t B, const Pooled *p, 
             else
                 attend(h, hidden, p->context, start, length, p->W, p->room, p->shares + start, found, out);
         }
-}
-
-/* The sum of x times y (size), of which x begins at a place. */
-INLINE float dot(const Array x, int64_t place, const float *restrict y, int64_t size)
-{
-    float lanes[LANES] = {0}, sum = 0;
-    for (int64_t d = 0; d + LANES <= size; d += LANES)
-        for (int k = 0; k < LANES; k++)
-            lanes[k] += get(x, place + d + k) * y[d + k];
-    for (int k = 0; k < LANES; k++)
-        sum += lanes[k];
-    for (int64_t d = size - size % LANES; d < size; d++)
-        sum += get(x, place + d) * y[d];
-    return sum;
 }
 
 /* slopes (length): the gradient of each step's score before softmax, from that of the attention's sum (W). */

@@ -153,55 +153,6 @@ INLINE void multiply(const float *restrict x, const Matrix *weight, int64_t rows
     multiply_floats(x, weight->floats, weight->bias, rows, depth, columns, y);
 }
 
-INLINE void pool_mean(const float *h, int64_t length, int64_t W, float *restrict found)
-{
-    for (int64_t d = 0; d < W; d++)
-        found[d] = 0;
-    for (int64_t t = 0; t < length; t++)
-        for (int64_t d = 0; d < W; d++)
-            found[d] += h[t * W + d];
-    for (int64_t d = 0; d < W; d++)
-        found[d] /= (float)length;
-}
-
-INLINE void pool_max(const float *h, int64_t length, int64_t W, float *restrict found)
-{
-    for (int64_t d = 0; d < W; d++)
-        found[d] = h[d];
-    for (int64_t t = 1; t < length; t++)
-        for (int64_t d = 0; d < W; d++)
-            found[d] = h[t * W + d] > found[d] ? h[t * W + d] : found[d];
-}
-
-/* u is overwritten: what the attention projects stands there. */
-INLINE void pool_attention(const Reader *reader, const Scratch *scratch, int64_t length, int64_t rows, int64_t W,
-                           float *restrict found)
-{
-    float largest = -INFINITY, total = 0;
-    multiply(scratch->h, &reader->project, rows, W, W, scratch, scratch->u);
-    for (int64_t t = 0; t < length; t++) {
-        float lanes[COLUMNS] = {0}; /* so many sums side by side, added up at the end */
-        for (int64_t d = 0; d < W; d += COLUMNS)
-            for (int k = 0; k < COLUMNS; k++)
-                lanes[k] += reader->context[d + k] * tanh_of(scratch->u[t * W + d + k]);
-        float score = 0;
-        for (int k = 0; k < COLUMNS; k++)
-            score += lanes[k];
-        scratch->scores[t] = score;
-        largest = score > largest ? score : largest;
-    }
-    for (int64_t d = 0; d < W; d++)
-        found[d] = 0;
-    for (int64_t t = 0; t < length; t++) {
-        const float weight = exponential(scratch->scores[t] - largest);
-        total += weight;
-        for (int64_t d = 0; d < W; d++)
-            found[d] += weight * scratch->h[t * W + d];
-    }
-    for (int64_t d = 0; d < W; d++)
-        found[d] /= total;
-}
-
 /* Way 0 ends at the last step, way 1 at the first. */
 INLINE void pool_last(const float *h, int64_t length, int64_t H, int64_t W, float *restrict found)
 {
@@ -244,19 +195,23 @@ static EACH_PROCESSOR void read_documents(const Reader *reader, const Stream *st
         forward(u, &length, 1, length, ways, H, scratch.state, h);
         for (int64_t k = length * W; k < rows * W; k++)
             scratch.h[k] = 0;
-        for (int64_t p = 0; p < reader->many; p++, found += W)
+        float *room = scratch.u + rows * W; /* u is read: the attention's projection and its scratch take its place */
+        for (int64_t p = 0; p < reader->many; p++, found += W) {
+            const Array vector = {found, 0};
             switch (reader->pools[p]) {
             case MEAN:
-                pool_mean(scratch.h, length, W, found);
+                mean_of(h, 0, length, W, room, vector, 0);
                 break;
             case MAX:
-                pool_max(scratch.h, length, W, found);
+                largest_of(h, 0, length, W, room, (int32_t *)(room + W), vector, 0);
                 break;
             case ATTENTION:
-                pool_attention(reader, &scratch, length, rows, W, found);
+                multiply(scratch.h, &reader->project, rows, W, W, &scratch, scratch.u);
+                attend(h, u, reader->context, 0, length, W, room, scratch.scores, vector, 0);
                 break;
             default:
                 pool_last(scratch.h, length, H, W, found);
             }
+        }
     }
 }

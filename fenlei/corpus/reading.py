@@ -253,10 +253,11 @@ def read_lines(
         if path.suffix.lower() in SUFFIXES:
             yield from _column(path, codec, note)
             return
-        if note is not None and path.is_file() and is_labelled(path, codec or _codec(path)):
-            note(f"{path.name}: its lines hold labels beside the texts and are read whole; name it .tsv to change that")
         with path.open("rb") as file:
-            yield from _lines(file, codec or _codec(path), str(path))
+            codec = codec or _codec(path)
+            if note is not None and is_labelled(path, codec):
+                note(f"{path.name}: its lines hold labels beside the texts and are read whole; name it .tsv for these")
+            yield from _lines(file, codec, str(path))
     else:
         buffered = stream if isinstance(stream, io.BufferedReader) else io.BufferedReader(cast(io.RawIOBase, stream))
         yield from _lines(buffered, codec or mark(buffered.peek(4)) or "utf-8", "the input")

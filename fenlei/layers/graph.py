@@ -67,9 +67,8 @@ class Graph:
 
     def bytes_of(self, tensor: torch.Tensor) -> tuple[str, str] | None:
         """The whole numbers and the scales of a packed tensor that the graph is to compute with as they are."""
-        name = self.named(tensor)
-        packed = self._packed.get(name)
-        if not (self.rounds(tensor) and isinstance(packed, Bytes)):
+        name, packed = self.named(tensor), self.rounded(tensor)
+        if packed is None:
             return None
         scale = self.add("Cast", self.once(f"{name}.scale", packed.scale), to=TensorProto.FLOAT)
         return self.once(f"{name}.int8", packed.int8), scale
@@ -149,9 +148,10 @@ class Graph:
         """The name under which the weights hold a tensor, packed or not; empty where they have none."""
         return self._names.get(_place(tensor), "")
 
-    def rounds(self, tensor: torch.Tensor) -> bool:
-        """Whether whoever answers is to compute with the whole numbers of a packed tensor as they are."""
-        return self._int8 and isinstance(self._packed.get(self.named(tensor)), Bytes)
+    def rounded(self, tensor: torch.Tensor) -> Bytes | None:
+        """A tensor in 8 bits that whoever answers is to compute with as it is; None for any other."""
+        packed = self._packed.get(self.named(tensor))
+        return packed if self._int8 and isinstance(packed, Bytes) else None
 
     def offer(self, value: str, kind: str, tables: Mapping[str, torch.Tensor], **notes: Any) -> str:
         """The same value, which whoever answers may give in its place: it is made of rows of ``tables`` by stream.

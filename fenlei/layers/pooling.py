@@ -163,12 +163,12 @@ LOOPED: tuple[type[Pool], ...] = (Mean, Max, Attention)  # in the order in which
 
 def together(h: Tensor, mask: Tensor, parts: Sequence[Pool]) -> Tensor:
     """Poolings of the ``LOOPED`` kinds, each once, in one compiled pass: ``(B, T, W)`` to ``(B, W * how many)``."""
-    attention = next((part for part in parts if isinstance(part, Attention)), None)
-    hidden = context = None
-    if attention is not None:
-        hidden, context = attention.project(h).to(h.dtype), attention.context.weight.float()
+    h, hidden, context = h.contiguous(), None, None
+    for part in parts:
+        if isinstance(part, Attention):
+            hidden, context = part.project(h).to(h.dtype).contiguous(), part.context.weight.float()
     kinds = torch.tensor([LOOPED.index(type(part)) for part in parts], device=h.device)
-    found: Tensor = _Pooled.apply(h.contiguous(), hidden, context, mask.sum(1), kinds)  # type: ignore[no-untyped-call]
+    found: Tensor = _Pooled.apply(h, hidden, context, mask.sum(1), kinds)  # type: ignore[no-untyped-call]
     return found
 
 

@@ -47,7 +47,7 @@ class Encoder(nn.Module, ABC):
         """What ``fenlei.reader`` must know to do without the nodes: names of weights; empty where it cannot."""
         return {}
 
-    def rounding(self) -> list[Tensor]:
+    def roundable(self) -> list[Tensor]:
         """The matrices that can be multiplied with in 8 bits: those of LSTM layers."""
         layers = [each for each in self.modules() if isinstance(each, Recurrent) and each.cell == "lstm"]
         return [each for layer in layers for each in layer.parameters() if each.ndim == 2]

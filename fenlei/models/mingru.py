@@ -45,10 +45,10 @@ class MinGRU(Reader):
         ]
         if not all([*chain(*ways), *attention]):
             return {}
-        rounded = {"int8": True} if all(graph.rounds(each) for each in self.rounding()) else {}
+        rounded = {"int8": True} if all(graph.rounded(each) for each in self.roundable()) else {}
         return {"ways": ways, "attention": attention, "poolings": self.pooling.names} | rounded
 
-    def rounding(self) -> list[Tensor]:
+    def roundable(self) -> list[Tensor]:
         """The matrices of the gates and of the attention."""
         projects = [part.project.weight for part in self.pooling.parts if isinstance(part, Attention)]
         return [*(way.get_parameter("weight") for way in self.recurrent.ways), *projects]

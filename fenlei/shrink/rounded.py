@@ -72,7 +72,7 @@ def in_int8(
 
 def matrices(model: Classifier) -> set[str]:
     """The names of the matrices that can be multiplied with in 8 bits."""
-    found = {id(each) for branch in model.branches for each in branch.encoder.rounding()}
+    found = {id(each) for branch in model.branches for each in branch.encoder.roundable()}
     return {name for name, each in model.named_parameters() if id(each) in found}
 
 
