@@ -60,3 +60,4 @@ def checksum(folder: Path) -> int:
 LOOPS = _load()
 LOADED = LOOPS is not None
 VNNI = LOADED and bool(LOOPS.VNNI)  # whether the processor multiplies in 8 bits, as ``reader.c`` has it
+LSTM = LOADED and bool(LOOPS.LSTM)  # whether it multiplies in bfloat16 faster by ``lstm.c`` than by oneDNN

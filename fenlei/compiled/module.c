@@ -6,6 +6,7 @@
 
 #include "layers.c"
 #include "lookups.c"
+#include "lstm.c"
 #include "machines.c"
 #include "reader.c"
 #include "text.c"
@@ -92,6 +93,18 @@ LOOP(pool_f32, 13, pool_f32(P(9), P(10), N(11), POOLED(0), P(12)))
 LOOP(pool_bf16, 13, pool_bf16(P(9), P(10), N(11), POOLED(0), P(12)))
 LOOP(pool_back_f32, 16, pool_back_f32(P(9), P(10), P(12), N(11), POOLED(0), P(13), P(14), P(15)))
 LOOP(pool_back_bf16, 16, pool_back_bf16(P(9), P(10), P(12), N(11), POOLED(0), P(13), P(14), P(15)))
+
+#ifdef HAS_LSTM
+/* x, h, zeros, lengths, order, B, T, D, H, ways, N */
+#define BATCH (&(const Batch){P(0), P(1), P(2), P(3), P(4), N(5), N(6), N(7), N(8), N(9), N(10)})
+
+LOOP(lstm_pack_forward, 5, pack_forward(P(0), P(1), N(2), N(3), P(4)))
+LOOP(lstm_pack_back, 5, pack_back(P(0), P(1), N(2), N(3), P(4)))
+LOOP(lstm_forward, 15, lstm_forward(BATCH, P(11), P(12), P(1), P(13), P(14)))
+LOOP(lstm_backward, 24,
+     lstm_backward(BATCH, P(11), P(12), P(13), P(14), P(15), P(16), (Sums){P(17), P(18), P(19), P(20), P(21)}, P(22),
+                   P(23)))
+#endif
 
 LOOP(spell, 6, result = spell(P(0), P(1), N(2), P(3), P(4), P(5)))
 LOOP(surround, 7, surround(P(0), P(1), N(2), N(3), N(4), N(5), P(6)))
@@ -196,6 +209,9 @@ static PyMethodDef loops[] = {
     ENTRY(descend_1),           ENTRY(descend_4),          ENTRY(descend_8),          ENTRY(descend_16),
     ENTRY(distinct_ngrams),     ENTRY(embed),              ENTRY(add_up),             ENTRY(read_documents),
     ENTRY(drop_f32),            ENTRY(drop_bf16),
+#ifdef HAS_LSTM
+    ENTRY(lstm_pack_forward),   ENTRY(lstm_pack_back),     ENTRY(lstm_forward),       ENTRY(lstm_backward),
+#endif
     {NULL, NULL, 0, NULL},
 };
 
@@ -210,7 +226,8 @@ PyMODINIT_FUNC PyInit__loops(void)
 {
     PyObject *module = PyModule_Create(&definition);
     if (module && (PyModule_AddIntConstant(module, "SOURCE", (long)(int32_t)SOURCE) < 0 ||
-                   PyModule_AddIntConstant(module, "VNNI", VNNI ? 1 : 0) < 0)) {
+                   PyModule_AddIntConstant(module, "VNNI", VNNI ? 1 : 0) < 0 ||
+                   PyModule_AddIntConstant(module, "LSTM", lstm_is_fast()) < 0)) {
         Py_DECREF(module);
         return NULL;
     }

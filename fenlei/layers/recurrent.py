@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from fenlei.layers import lstm
 from fenlei.layers.graph import Graph
 from fenlei.layers.mask import mask_of, reverse
 
@@ -50,6 +51,8 @@ class Recurrent(nn.Module):
 
     def forward(self, x: Tensor, lengths: Tensor) -> Tensor:
         """``x (B, T, D)``, ``lengths (B,)`` at least 1, to ``(B, T, W)``."""
+        if self.cell == "lstm" and lstm.has(x, self.hidden_size):
+            return lstm.scan(x, lengths, self.ways)
         outputs = [_outputs(self.ways[0], x)]
         if len(self.ways) == 2:
             outputs.append(reverse(_outputs(self.ways[1], reverse(x, lengths)), lengths))
