@@ -137,7 +137,7 @@ def fit(
     """Train the recurrent branch; yield a record an epoch; leave the model with the weights of the best epoch.
 
     That holds however the loop ends: after ``recipe.epochs`` epochs or ``recipe.steps`` batches, whichever come first,
-    after ``recipe.patience`` epochs without a better dev accuracy (ties: dev loss), or when the caller breaks off,
+    after ``recipe.patience`` epochs without a better dev accuracy or a smaller dev loss, or when the caller breaks off,
     Ctrl-C included. A loss that is no number is a ``FloatingPointError``.
 
     Where a checkpoint is resumed, the epochs that it has seen are yielded first. The model stays on its device.
@@ -268,10 +268,14 @@ class Trainer:
 
     @property
     def ended(self) -> bool:
-        """Whether the last finished epoch was the last of all: no more to make, or none was better for too long."""
+        """Whether the last finished epoch was the last of all: no more to make, or none was better for too long.
+
+        One is better with the best accuracy so far, or with the least loss.
+        """
         if not self.history:
             return False
-        waited = len(self.history) - max(each.number for each in self.history if each.best)
+        least = min(self.history, key=lambda each: each.dev_loss)  # while all classes look alike only this moves
+        waited = len(self.history) - max(least.number, *(each.number for each in self.history if each.best))
         patience = self.recipe.patience
         return (
             self.out_of_steps or len(self.history) >= self.most_epochs or (patience is not None and waited >= patience)

@@ -143,6 +143,13 @@ def test_without_patience_no_epoch_is_the_last_one_early(monkeypatch: pytest.Mon
         assert len(list(training.fit(classifier(), examples(0, 20), examples(1, 9), recipe))) == expected
 
 
+def test_while_all_classes_look_alike_a_smaller_loss_is_worth_waiting_for(monkeypatch: pytest.MonkeyPatch) -> None:
+    answers = iter([(2.30, 0.1), (2.29, 0.1), (2.27, 0.1), (2.28, 0.1), (2.20, 0.1), (2.21, 0.05), (2.22, 0.1), (1.0, 1)])
+    monkeypatch.setattr(training, "measure", lambda *_: next(answers))
+    recipe = RECIPE.change(epochs=9, patience=2)
+    assert len(list(training.fit(classifier(), examples(0, 20), examples(1, 9), recipe))) == 7
+
+
 @pytest.mark.parametrize("threads", [1, 2])
 def test_the_same_seed_and_threads_give_the_same_bytes(threads: int) -> None:
     recipe = RECIPE.change(threads=threads, epochs=2)
