@@ -31,7 +31,7 @@ class Optimizer:
         plain = [p for p in self.dense if p.ndim <= 1]
         groups = [{"params": decayed, "weight_decay": recipe.weight_decay}, {"params": plain, "weight_decay": 0.0}]
         self.adam = torch.optim.AdamW(groups, lr=recipe.rate, betas=BETAS, eps=EPSILON, fused=True)
-        self.rate_at = SCHEDULES[recipe.schedule](total_steps, recipe.warmup)
+        self.rate_at = SCHEDULES[recipe.usual("schedule")](total_steps, recipe.warmup)
         self.learning_rate, self.table_rate = recipe.rate, recipe.table_rate
         self.clip_norm, self.ranks = recipe.clip_norm, ranks
         self.steps = 0
@@ -187,4 +187,8 @@ def constant(total_steps: int, warmup: float) -> Callable[[int], float]:
     return lambda step: min(1.0, (step + 1) / rising)
 
 
-SCHEDULES: dict[str, Callable[[int, float], Callable[[int], float]]] = {"linear": linear, "constant": constant}
+SCHEDULES: dict[str, Callable[[int, float], Callable[[int], float]]] = {
+    "linear": linear,
+    "constant": constant,
+    "averaged": constant,  # and a mean of the weights answers (``fenlei.averaging``)
+}

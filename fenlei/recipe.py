@@ -19,6 +19,7 @@ USUAL = {
     "embedding_dropout": 0.3,
     "token_dropout": 0.1,
     "learning_rate": 1e-3,
+    "schedule": "linear",
     "adversarial": 1.0,
 }
 OPEN = (
@@ -37,7 +38,7 @@ FROM_ZERO = ("pretrain_epochs", "report_steps", "seed")
 MOST_SEED = 2**32 - 1  # scikit-learn takes no more
 CHOICES = {
     "precision": ("auto", "fp32", "bf16"),
-    "schedule": ("linear", "constant"),
+    "schedule": ("linear", "constant", "averaged"),
     "class_weight": ("none", "balanced"),
     "device": ("cpu", "cuda", "auto"),
     "pace": ("steady", "fast", "thorough"),
@@ -98,7 +99,7 @@ class Recipe:
     learning_rate: float | None = None
     table_rate: float = 2e-3
     weight_decay: float = 0.01
-    schedule: str = "linear"
+    schedule: str | None = None
     warmup: float = 0.05
     clip_norm: float = 1.0
     label_smoothing: float = 0.05
@@ -126,7 +127,7 @@ class Recipe:
         if self.views is not None and not (self.views and all(map(_is_view, self.views))):
             raise ValueError(f"the setting views must be pairs of a name and a size like chars, 3, got {self.views!r}")
         for name, choices in CHOICES.items():
-            if getattr(self, name) not in choices:
+            if getattr(self, name) not in choices and not (name in OPEN and getattr(self, name) is None):
                 raise ValueError(f"unknown {name} {getattr(self, name)!r}; the choices are {', '.join(choices)}")
         if self.model is None and not self.wide:
             raise ValueError("a recipe without a model needs the wide branch")

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 
 from fenlei import memory, objective
 from fenlei.adversarial import learn_both
+from fenlei.averaging import Average
 from fenlei.checkpoint import Checkpoint
 from fenlei.models import Deep
 from fenlei.optimizing import Optimizer
@@ -203,6 +204,7 @@ class Trainer:
         self.steps = int(min(recipe.steps or math.inf, self.most_epochs * an_epoch))
         self.epochs = math.ceil(self.steps / an_epoch)  # about: other orders can make other numbers of batches
         self.optimizer = Optimizer(model, recipe, self.steps, self.ranks)
+        self.average = Average(model, self.steps) if recipe.usual("schedule") == "averaged" else None
         self.recent, self.seen, self.done, self.seconds = Meter(), Meter(), 0, 0.0
         self.order = self.rng.bit_generator.state
         self.history: list[Epoch] = []
@@ -244,22 +246,29 @@ class Trainer:
         return self.seen
 
     def close_epoch(self, seen: Meter, dev: Examples) -> Epoch:
-        """Measure on dev, keep the weights if they are the best so far, write a checkpoint if it is time."""
+        """Measure on dev, keep the weights if they are the best so far, write a checkpoint if it is time.
+
+        Where weights are averaged, these are the mean's.
+        """
+        with self.average.put_in() if self.average else contextlib.nullcontext():
+            epoch = self._judge(seen, dev)
+        self.history.append(epoch)
+        self.seen, self.done, self.seconds = Meter(), 0, 0.0
+        self.order = self.rng.bit_generator.state
+        if self.ranks.agree(self.checkpoint.due(epoch_ends=True)):
+            self.checkpoint.save("training", f"epoch {epoch.number} finished", self.state())
+        return epoch
+
+    def _judge(self, seen: Meter, dev: Examples) -> Epoch:
         dev_loss, dev_accuracy = measure(self.model, dev, self.recipe, self.ranks)
         best = max(((each.dev_accuracy, -each.dev_loss) for each in self.history if each.best), default=None)
         better = best is None or (dev_accuracy, -dev_loss) > best
         found = (seen.loss, seen.accuracy, dev_loss, dev_accuracy)
         speed, name = seen.documents / self.seconds, objective.name_of_quality(dev.targets)
-        epoch = Epoch(self.number, max(self.number, self.epochs), *found, self.seconds, speed, better, name)
-        self.history.append(epoch)
-        self.seen, self.done, self.seconds = Meter(), 0, 0.0
-        self.order = self.rng.bit_generator.state
         if better:
             self.kept = snapshot(self.model)
             self.checkpoint.fix("best epoch", self.kept)
-        if self.ranks.agree(self.checkpoint.due(epoch_ends=True)):
-            self.checkpoint.save("training", f"epoch {epoch.number} finished", self.state())
-        return epoch
+        return Epoch(self.number, max(self.number, self.epochs), *found, self.seconds, speed, better, name)
 
     @property
     def out_of_steps(self) -> bool:
@@ -293,6 +302,8 @@ class Trainer:
             right = int(objective.right(logits.detach(), targets).sum())
         signs = (right, self.ranks.interrupted, self.checkpoint.due())
         mean, hits, stop, due = self.optimizer.step(loss, signs)
+        if self.average:
+            self.average.step(self.optimizer.steps)
         return mean, int(hits), stop > 0, due > 0
 
     def answer(self, rows: Ints, share: float = 1.0) -> tuple[Tensor, Tensor]:
@@ -329,6 +340,7 @@ class Trainer:
         return {
             "weights": self.model.state_dict(),
             "optimizer": self.optimizer.state_dict(),
+            "average": self.average.state_dict() if self.average else None,
             "random": random_states(self.ranks, self.device),
             "order": self.order,
             "done": self.done,
@@ -342,6 +354,8 @@ class Trainer:
         """Be where ``state`` was left."""
         self.model.load_state_dict(state["weights"])
         self.optimizer.load_state_dict(state["optimizer"])
+        if self.average:
+            self.average.load_state_dict(state["average"])
         restore_random(state["random"], self.ranks, self.device)
         self.rng.bit_generator.state = state["order"]
         self.done, self.seconds = state["done"], state["seconds"]

@@ -290,8 +290,12 @@ def test_a_token_of_jieba_is_not_as_long_as_a_word() -> None:
 def test_a_fast_pace_means_a_narrow_network_or_few_epochs() -> None:
     recipe, said = decided(["好的" * 10] * 100_000, pace="fast", branches=1)
     assert (recipe.model, recipe.options, recipe.embedding_size) == ("mingru", FAST["options"], 64)
-    assert (recipe.epochs, recipe.batch_size, recipe.learning_rate) == (3, 256, 5e-3)
+    assert (recipe.epochs, recipe.batch_size, recipe.learning_rate, recipe.schedule) == (2, 256, 5e-3, "averaged")
     assert "network: mingru, a narrow one, for 100,000 texts of about 20 tokens" in said
+    fewer = decided(["好的" * 20] * 20_000, pace="fast", branches=1)[0]
+    assert (fewer.model, fewer.epochs, fewer.schedule) == ("mingru", 3, "linear")
+    linear = decided(["好的" * 10] * 100_000, pace="fast", branches=1, schedule="linear")[0]
+    assert (linear.epochs, linear.schedule) == (3, "linear")
     kept = {"embedding_size": 32, "batch_size": 16, "learning_rate": 1e-4, "epochs": 7}
     asked = decided(["好的" * 10] * 100_000, pace="fast", branches=1, **kept)[0]
     assert {name: getattr(asked, name) for name in kept} == kept

@@ -121,10 +121,19 @@ def check_kills(sets: Sets, recipe: Recipe, folder: Path, kills: int, minutes: f
             "epochs": 1,
         },
         {"steps": 6, "epochs": None, "report_steps": 4, "schedule": "constant"},
+        {"schedule": "averaged"},
         {"window": 4, "pretrain_epochs": 1, "epochs": 1},
         {"window": 8, "sentence_length": 4, "model": "han", "epochs": 1},
     ],
-    ids=["one network", "pretrained networks", "learned codes", "steps", "runs of texts", "runs of sentences"],
+    ids=[
+        "one network",
+        "pretrained networks",
+        "learned codes",
+        "steps",
+        "averaged",
+        "runs of texts",
+        "runs of sentences",
+    ],
 )
 def test_killed_at_random_steps_it_goes_on_to_the_same_weights(
     chinese: Sets, tiny: Recipe, tmp_path: Path, changes: dict[str, Any]

@@ -144,7 +144,9 @@ def test_without_patience_no_epoch_is_the_last_one_early(monkeypatch: pytest.Mon
 
 
 def test_while_all_classes_look_alike_a_smaller_loss_is_worth_waiting_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    answers = iter([(2.30, 0.1), (2.29, 0.1), (2.27, 0.1), (2.28, 0.1), (2.20, 0.1), (2.21, 0.05), (2.22, 0.1), (1.0, 1)])
+    answers = iter(
+        [(2.30, 0.1), (2.29, 0.1), (2.27, 0.1), (2.28, 0.1), (2.20, 0.1), (2.21, 0.05), (2.22, 0.1), (1.0, 1)]
+    )
     monkeypatch.setattr(training, "measure", lambda *_: next(answers))
     recipe = RECIPE.change(epochs=9, patience=2)
     assert len(list(training.fit(classifier(), examples(0, 20), examples(1, 9), recipe))) == 7
@@ -198,6 +200,24 @@ def test_the_best_epoch_is_kept_however_the_loop_ends(end: str, seen: int, monke
     assert best == [True, True, False, False, False][:seen]
     assert len(set(digests)) == seen
     assert digest(model) == digests[1]
+
+
+def test_where_weights_are_averaged_their_mean_is_measured_and_kept() -> None:
+    recipe = RECIPE.change(schedule="averaged", epochs=2)
+    with deterministic(recipe):
+        trainer = training.Trainer(classifier(), examples(0, 100), recipe)
+        while not trainer.ended:
+            epoch = trainer.close_epoch(trainer.epoch(), examples(1, 60))
+    assert trainer.average is not None
+    own = digest(trainer.model)
+    with trainer.average.put_in():
+        assert digest(trainer.model) != own
+        loss, _ = training.measure(trainer.model, examples(1, 60), recipe)
+        assert loss == pytest.approx(epoch.dev_loss, rel=1e-6)
+        kept = digest(trainer.model)
+    assert epoch.best
+    model, _ = run(recipe, examples(0, 100))
+    assert digest(model) == kept
 
 
 def test_equal_accuracy_is_decided_by_the_loss(monkeypatch: pytest.MonkeyPatch) -> None:
