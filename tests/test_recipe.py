@@ -22,6 +22,7 @@ def test_every_whole_number_is_checked() -> None:
         *RATES,
         *SHARES,
         *STRENGTHS,
+        *CHOICES,
     }
     assert all(HINTS[name] is float for name in SHARES if name not in OPEN)
 
