@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import argparse
 import csv
+import filecmp
 import io
 import itertools
 import json
 import os
 import re
 import resource
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -653,6 +655,83 @@ def test_output_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     with output(os.devnull) as stream:
         stream.write("gone")
     assert not Path(os.devnull).is_file()
+
+
+@pytest.mark.parametrize(
+    ("verb", "name"),
+    [
+        (["report", "B"], "report.html"),
+        (["segment", "train.tsv"], "vocab.tsv"),
+        (["vocab", "train.tsv"], "vocab.tsv"),
+        (["check", "train.tsv", "--deep"], "labels.json"),
+        (["explain", "B", "球"], "mine.html"),
+        (["trace", "B", "球"], "report.html"),
+    ],
+)
+def test_nothing_is_written_into_a_bundle(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: Path, data: Path, verb: list[str], name: str
+) -> None:
+    shutil.copytree(saved, tmp_path / "B")
+    shutil.copy(data / "train.tsv", tmp_path)
+    (tmp_path / "link.html").symlink_to(tmp_path / "B" / name)
+    monkeypatch.chdir(tmp_path)
+    for out in (f"B/{name}", *(["link.html"] if name.endswith(".html") else [])):
+        result = run(*verb, "--out", out)
+        assert (result.status, result.out) == (2, "")
+        assert re.search(f"fenlei: {out} lies within the bundle .*B, .*such as --out .*B-{Path(out).name}", result.err)
+    assert filecmp.dircmp(saved, "B").diff_files == []
+    assert set(os.listdir("B")) == set(os.listdir(saved))
+
+
+def test_a_report_is_not_written_into_the_bundle_it_stands_in(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: Path
+) -> None:
+    monkeypatch.chdir(shutil.copytree(saved, tmp_path / "B"))
+    result = run("report", ".")
+    assert result.status == 2
+    assert "report.html lies within the bundle" in result.err
+    assert run("info", ".").status == 0
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["segment", "t.tsv", "--out", "t.tsv"],
+        ["vocab", "t.tsv", "--out", "./f/../t.tsv"],
+        ["vocab", "t.tsv", "--out", "link.tsv"],
+        ["check", "t.tsv", "--deep", "--out", "t.tsv"],
+        ["check", "f", "--dev", "t.tsv", "--deep", "--out", "t.tsv"],
+        ["explain", "B", "--file", "t.html", "--out", "t.html"],
+        ["segment", "f", "--out", "f/train.tsv"],
+        ["segment", "f", "--out", "f/class.txt"],
+        ["segment", "f/train.tsv", "--out", "f/class.txt"],
+        ["segment", "t.tsv", "--stop-words", "stop.txt", "--out", "stop.txt"],
+    ],
+)
+def test_no_output_is_put_over_what_is_read(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "f").mkdir()
+    for name in ("t.tsv", "t.html", "f/train.tsv"):
+        (tmp_path / name).write_text("".join(f"{n % 2}\ttext {n}\n" for n in range(30)))
+    (tmp_path / "f" / "class.txt").write_text("a\nb\n")
+    (tmp_path / "stop.txt").write_text("text\n")
+    (tmp_path / "link.tsv").symlink_to("t.tsv")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    result = run(*call)
+    assert (result.status, result.out) == (2, "")
+    assert f"--out {call[-1]} is a file that is read" in result.err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+
+
+def test_an_earlier_output_among_the_data_is_replaced(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.tsv").write_text("".join(f"{n % 2}\ttext {n}\n" for n in range(30)))
+    assert run("vocab", ".").status == 0
+    assert run("vocab", ".", "--min-count", 1).status == 0
 
 
 # --- bad input: one sentence, the right status, nothing half-written ---

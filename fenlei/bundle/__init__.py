@@ -17,9 +17,21 @@ from typing import Any
 from fenlei.bundle import codec, initializers
 from fenlei.bundle.card import render
 from fenlei.bundle.codec import Array, Data
-from fenlei.bundle.folder import CARD, FORMAT, MANIFEST, MAX_FILE_BYTES, REPORT, check_target, digest, read, size, write
+from fenlei.bundle.folder import (
+    CARD,
+    FORMAT,
+    MANIFEST,
+    MAX_FILE_BYTES,
+    REPORT,
+    check_outside,
+    check_target,
+    digest,
+    read,
+    size,
+    write,
+)
 
-__all__ = ["ALONE", "FORMAT", "ONE_BY_ONE", "Bundle", "check_target", "size"]
+__all__ = ["ALONE", "FORMAT", "ONE_BY_ONE", "Bundle", "check_outside", "check_target", "size"]
 
 # Noted in a graph to whose answers, to the last bit, it is all the same
 ONE_BY_ONE = "steps one by one"  # how many steps of padding a row has

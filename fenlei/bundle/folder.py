@@ -67,9 +67,9 @@ def check_target(folder: StrPath, *, overwrite: bool = True) -> Path:
     if not os.fspath(folder):
         raise ValueError("the folder of a bundle has no name: name one")
     target = Path(os.path.realpath(folder))
+    if bundle := _bundle_around(target):
+        raise FileExistsError(f"{folder} lies within the bundle {bundle}: name another folder")
     for above in target.parents:
-        if (above / MANIFEST).exists() and (above / "model.onnx").exists():
-            raise FileExistsError(f"{folder} lies within the bundle {above}: name another folder")
         if above.exists() and not above.is_dir():
             raise NotADirectoryError(f"{above} is a file, so {folder} cannot be a folder: name another folder")
     if not target.exists():
@@ -84,6 +84,22 @@ def check_target(folder: StrPath, *, overwrite: bool = True) -> Path:
     if names and not overwrite:
         raise FileExistsError(f"{folder} already holds a bundle: name another folder or allow overwriting")
     return target
+
+
+def check_outside(path: StrPath) -> None:
+    """FileExistsError where a file to be written would lie within a bundle, which then would be one no more."""
+    if bundle := _bundle_around(Path(os.path.realpath(path))):
+        raise FileExistsError(
+            f"{path} lies within the bundle {bundle}, whose files must stay as they are: "
+            f"name a file outside of it, such as --out {bundle.with_name(f'{bundle.name}-{Path(path).name}')}"
+        )
+
+
+def _bundle_around(target: Path) -> Path | None:
+    """The bundle in which ``target``, a real path, lies or would lie."""
+    return next(
+        (each for each in target.parents if (each / MANIFEST).exists() and (each / "model.onnx").exists()), None
+    )
 
 
 def read(folder: StrPath) -> dict[str, Data]:

@@ -67,6 +67,15 @@ def read(
     return documents, ledger
 
 
+def files_of(path: str | PathLike[str], encoding: str | None = None) -> list[Path]:
+    """The files that `read` would take from a folder, or a file and what could name its classes; some may not exist."""
+    root = Path(path)
+    if not root.is_dir():
+        return [root, *_name_files(root)]
+    folder = Folder(root, partial(holds_labels, encoding=known(encoding) if encoding else None), Ledger())
+    return [*(part.path for part in folder.parts), *filter(None, [folder.class_names])]
+
+
 def _versions() -> list[str]:
     """What else decides how bytes are read."""
     import charset_normalizer  # a third of the time that the corpus takes to import, and few corpora need it
