@@ -109,6 +109,8 @@ def read(folder: StrPath) -> dict[str, Data]:
         manifest = _manifest(path)
         try:
             entries = _entries(path, manifest)
+            if not os.path.lexists(path / REPORT):
+                entries.pop(REPORT, None)  # taken out of the folder: nothing is answered by it
             return {name: _checked(path / name, entries[name]) for name in sorted(entries)}
         except (ValueError, FileNotFoundError):
             # A save may have put a new bundle here while the old one was being read: then read the new one.
