@@ -341,6 +341,10 @@ def test_texts_without_labels_are_learned_from_but_for_those_that_judge(
     assert "第" in (tmp_path / "B" / "vocab.tsv").read_text(encoding="utf-8")
     fewer = run(*call, "--unlabelled", tmp_path / "texts.txt", "--most-unlabelled", 2)
     assert json.loads(fewer.out)["unlabelled"]["used"] == 2
+    (tmp_path / "empty.txt").touch()
+    none = run(*call, "--unlabelled", tmp_path / "empty.txt")
+    assert "unlabelled: 0 of 0 texts are used" in none.err
+    assert json.loads(none.out)["unlabelled"] == {"read": 0, "used": 0}
     (tmp_path / "more.jsonl").write_text('{"text": "球队"}\n{"text"\n', encoding="utf-8")
     broken = run(*call, "--unlabelled", tmp_path / "more.jsonl")
     assert json.loads(broken.out)["ledger"]["unparsable"] == 1, "what is skipped of them is counted with the rest"
