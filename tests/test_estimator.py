@@ -846,6 +846,8 @@ def test_texts_without_labels_are_learned_from_and_held_out_ones_are_not():
     found = classifier.fit(texts, labels, unlabelled=others).bundle_
     assert found.ledger["unlabelled"] == {"read": 5, "empty": 1, "held_out": 0, "labelled": 2, "used": 2}
     assert "龘" in dict(found.vocab)
+    none = classifier.fit(texts, labels, unlabelled=[]).bundle_
+    assert (none.ledger["unlabelled"]["read"], none.ledger["unlabelled"]["used"]) == (0, 0)
     found = classifier.fit(texts, labels).bundle_
     assert "unlabelled" not in found.ledger
     assert "龘" not in dict(found.vocab)
