@@ -12,6 +12,7 @@ import os
 import re
 import resource
 import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -973,6 +974,24 @@ def test_ctrl_c_after_an_epoch_keeps_the_best(
     assert result.status == 0, result.err
     assert "stopped by hand: the best of" in result.err
     assert run("info", tmp_path / "B", "--verify").status == 0
+
+
+def test_ctrl_c_while_the_bundle_is_saved_waits(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: Path
+) -> None:
+    from fenlei.bundle import Bundle
+
+    save = Bundle.save
+
+    def pressed(self: Bundle, folder: str) -> Path:
+        signal.raise_signal(signal.SIGINT)
+        return save(self, folder)
+
+    monkeypatch.setattr(Bundle, "save", pressed)
+    result = run("train", data / "train.tsv", "--out", tmp_path / "B", *LINEAR)
+    assert result.status == 0
+    assert "stopped by hand: the bundle is being saved; Ctrl-C once more gives it up" in result.err
+    assert os.listdir(tmp_path) == ["B"]
 
 
 # --- checkpoints ---
