@@ -239,7 +239,11 @@ def _name_labels(documents: Sequence[Document], names_file: Path | None, ledger:
     start = 0 if 0 in numbers else 1
     # Without the lowest and the highest number one cannot know whether they count from 0 or from 1.
     if max(numbers) >= start + len(names) or (start == 1 and len(names) not in numbers):
-        ledger.note(f"{names_file.name} lists {len(names)} names, which do not fit the labels; they stay numbers.")
+        ledger.warn(
+            f"{names_file.name} lists {len(names)} names, which do not fit the labels, "
+            f"{min(numbers)} to {max(numbers)}: they stay numbers",
+            "give it a line for each number",
+        )
         return documents
     ledger.note(f"{names_file.name} names the classes: {start} is {names[0]!r}.")
     name = {label: names[int(label) - start] for label in labels}
