@@ -186,6 +186,54 @@ def test_version_and_wrong_calls(run: Run) -> None:
 # --- train and test ---
 
 
+@pytest.mark.parametrize(
+    ("call", "advice"),
+    [
+        ("train -input t.txt -output m", "fenlei train: there is no option -input: a file is named without an option"),
+        ("train t.txt --output m", "fenlei train: there is no option --output: give --out (fenlei train --help"),
+        ("train t.txt -o m", "there is no option -o: give --out"),
+        ("train t.txt --lr 0.1", "there is no option --lr: give --set learning_rate=NUMBER"),
+        ("train t.txt --batch-size=32", "there is no option --batch-size: give --set batch_size=NUMBER"),
+        ("train t.txt -epoch 5", "there is no option -epoch: give --epochs"),
+        ("train t.txt -minCount 5", "there is no option -minCount: give --min-count"),
+        ("train t.txt --epochss 5", "there is no option --epochss: give --epochs"),
+        (
+            "train t.txt --nothing-like-it",
+            "fenlei train: unrecognized arguments: --nothing-like-it (fenlei train --help",
+        ),
+        ("train t.txt m", "fenlei train: unrecognized arguments: m (fenlei train --help"),
+        ("predict m t.txt --out a.tsv", "fenlei predict: there is no option --out: answers go to standard output"),
+        ("predict m t.txt -o a.tsv", "there is no option -o: answers go to standard output"),
+        ("predict m t.txt --lr 1", "fenlei predict: unrecognized arguments: --lr 1"),
+        ("supervised -input t.txt -output m", "fenlei: there is no verb 'supervised': use fenlei train FILE"),
+        ("predict-prob m t.txt 3", "there is no verb 'predict-prob': use fenlei predict BUNDLE FILE, which"),
+        ("quantize -output m", "there is no verb 'quantize': use fenlei shrink BUNDLE"),
+    ],
+)
+def test_whoever_comes_from_another_tool_is_told_our_names(run: Run, call: str, advice: str) -> None:
+    result = run(*call.split())
+    assert (result.status, result.out) == (2, "")
+    assert advice in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+def test_a_text_for_a_file_and_a_file_for_a_text_are_told(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for text in ("球队在主场赢了决赛", "球" * 500):
+        result = run("predict", saved, text)
+        assert (result.status, result.out) == (2, "")
+        assert f"no such file or directory: {text}; a text itself is given by echo TEXT | fenlei predict" in result.err
+    (tmp_path / "texts.txt").write_text("球队\n", encoding="utf-8")
+    result = run("explain", saved, "texts.txt")
+    assert result.status == 0
+    assert (
+        result.err == "texts.txt is explained as a text, though there is a file of that name: --file reads the file\n"
+    )
+    assert run("explain", saved, "球").err == ""
+
+
 def documents(side: Labelled) -> Iterator[tuple[str, str]]:
     return zip(side.labels, side.texts, strict=True)
 

@@ -38,6 +38,8 @@ def run(arguments: argparse.Namespace) -> None:
         check_output(arguments)
     from fenlei.explain import page
 
+    if arguments.text is not None and os.path.isfile(arguments.text):
+        say(f"{arguments.text} is explained as a text, though there is a file of that name: --file reads the file")
     found = explanations(arguments)
     if arguments.out:
         with output(arguments.out) as stream:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import tee
@@ -42,6 +44,9 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.format == "parquet":
         check_parquet(arguments)
     bundle = Bundle.load(arguments.bundle)
+    if arguments.file != "-" and not os.path.exists(arguments.file):
+        piped = f"echo TEXT | fenlei predict {shlex.quote(arguments.bundle)} -"
+        raise FileNotFoundError(f"no such file or directory: {arguments.file}; a text itself is given by {piped}")
     if arguments.file != "-" and Path(arguments.file).is_dir():
         raise IsADirectoryError(f"{arguments.file} is a folder where a file of texts, one a line, was expected")
     if arguments.file == "-" and sys.stdin.isatty():
