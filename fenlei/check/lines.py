@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fenlei.check.findings import FAULT, FINE, LOOK, Finding, Place, Report, plural, quoted
-from fenlei.screen import legible, shortened, width
+from fenlei.check.findings import FAULT, FINE, LOOK, Finding, Place, Report, quoted
+from fenlei.screen import legible, plural, shortened, width
 
 EXAMPLES = 3  # places shown of a finding
 WIDEST = 120  # columns, whatever the terminal has

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from fenlei.check.findings import FAULT, FINE, LISTED, LOOK, MANY, Finding, Place, graded, listed, plural, share
+from fenlei.check.findings import FAULT, FINE, LISTED, LOOK, MANY, Finding, Place, graded, listed, share
 from fenlei.corpus import NOT_TEXT, RAGGED, REPAIRED, SKIPPED, TOO_LARGE, UNDECODABLE, Ledger
-from fenlei.screen import legible
+from fenlei.screen import legible, plural
 
 BYTES = frozenset((UNDECODABLE, NOT_TEXT, TOO_LARGE, REPAIRED))  # kinds of the ledger that speak of encodings
 KEPT = frozenset((REPAIRED, RAGGED))
