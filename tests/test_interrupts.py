@@ -9,6 +9,7 @@ from types import FrameType
 
 import pytest
 
+from fenlei import __main__ as door
 from fenlei.interrupts import finishing
 
 
@@ -71,3 +72,17 @@ def test_in_another_thread_nothing_changes() -> None:
     thread.start()
     thread.join()
     assert found == [signal.default_int_handler]
+
+
+def test_ctrl_c_at_the_door_is_one_line_and_at_the_end_none(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def pressed() -> int:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("fenlei.cli.main", pressed)
+    assert door.main() == 1
+    assert capsys.readouterr() == ("", "fenlei: stopped by hand\n")
+    monkeypatch.setattr("fenlei.cli.main", lambda: 2)
+    assert door.main() == 2
+    press(3)  # the process is about to end, and its work is done
