@@ -97,6 +97,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         if sample_weight is not None:
             kept, weights = check_weights(sample_weight, len(texts))
             texts, targets = [texts[place] for place in kept], targets.take(kept)
+        if texts and not any(text.strip() for text in texts):
+            warnings.warn(f"all {len(texts)} texts are empty: every answer will be the same", stacklevel=2)
         targets.warn_of_absent()
         ledger = Ledger()
         train, dev = hold_out(Labelled(texts, targets.labels, weights), recipe, ledger)

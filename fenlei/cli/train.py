@@ -167,7 +167,9 @@ def checkpoint_of(arguments: argparse.Namespace, recipe: Recipe) -> Iterator[Che
         checkpoint.check({"setting": recipe.to_json(), "the number of processes": count_of()} | versions)
         if arguments.resume:
             say(
-                f"going on from {folder}: {found}" if found else f"there is no {folder} to resume: training begins anew"
+                f"{folder} is gone on from, if the data is the same: {found}"
+                if found
+                else f"there is no {folder} to resume: training begins anew"
             )
         elif found:
             say(f"{folder} holds an unfinished training ({found}): --resume goes on with it, this one will replace it")
