@@ -606,7 +606,8 @@ def test_info_says_that_a_network_was_left_out_and_that_a_bundle_was_made_small(
     assert "the linear model alone" not in lines["dev"]
     assert lines["small"] == "made of a bundle of 3.00 MB by fenlei shrink"
     assert lines["8 bits"].startswith("99.90% of the held-out texts' labels stay, 1.50 times")
-    assert "| network | none, the linear model alone |" in (tmp_path / "B" / "README.md").read_text(encoding="utf-8")
+    card = "| network | none, the linear model alone (bilstm was trained and left out) |"
+    assert card in (tmp_path / "B" / "README.md").read_text(encoding="utf-8")
 
 
 def test_labels_that_a_bundle_does_not_know_are_named(run: Run, saved: Path, tmp_path: Path) -> None:
@@ -848,6 +849,19 @@ def no_bundle(root: Path, saved: Path) -> Sequence[object]:
     return "predict", root
 
 
+def two_forms(root: Path, saved: Path) -> Sequence[object]:
+    return "predict", saved, os.devnull, "--json", "--format", "csv"
+
+
+def encoded_text(root: Path, saved: Path) -> Sequence[object]:
+    return "explain", saved, "球", "--encoding", "gbk"
+
+
+def page_of_nothing(root: Path, saved: Path) -> Sequence[object]:
+    (root / "empty.txt").touch()
+    return "explain", saved, "--file", root / "empty.txt", "--out", root / "page.html"
+
+
 def no_texts(root: Path, saved: Path) -> Sequence[object]:
     return "predict", saved, root / "nowhere.txt"
 
@@ -892,6 +906,9 @@ def asked(*arguments: str) -> Callable[[Path, Path], Sequence[object]]:
         (newer_format, 1, r"written by a newer fenlei \(format 99, .*: upgrade fenlei"),
         (no_bundle, 1, "is not a bundle, as it has no manifest.json: name a folder"),
         (no_texts, 2, "no such file or directory: .*nowhere.txt"),
+        (two_forms, 2, "--json and --format csv exclude one another: give one of them"),
+        (encoded_text, 2, "--encoding is that of a file or of standard input, not of TEXT"),
+        (page_of_nothing, 1, "empty.txt holds no text, a line each: .*page.html is not written"),
         (folder_of_texts, 2, "is a folder where a file of texts"),
         (bad_bytes, 1, "line 21 of .*t.txt cannot be read"),
         (foreign_out, 2, "mine is not empty and not just a bundle .*'thesis.doc'.*: name another folder"),

@@ -167,7 +167,7 @@ def checkpoint_of(arguments: argparse.Namespace, recipe: Recipe) -> Iterator[Che
         checkpoint.check({"setting": recipe.to_json(), "the number of processes": count_of()} | versions)
         if arguments.resume:
             say(
-                f"{folder} is gone on from, if the data is the same: {found}"
+                f"going on from {folder}: {found}, if the data is the same"
                 if found
                 else f"there is no {folder} to resume: training begins anew"
             )
