@@ -58,4 +58,5 @@ if not TYPE_CHECKING:  # a type checker sees the imports above, and so still fin
         except ModuleNotFoundError as error:
             if (error.name or "").partition(".")[0] not in _TRAIN:
                 raise
-            raise ImportError(f"{name} needs torch and scikit-learn: pip install 'fenlei[train]'") from error
+            install = "pip install -c constraints.txt 'fenlei[train]'"
+            raise ImportError(f"{name} needs torch and scikit-learn: {install}") from error

@@ -373,10 +373,14 @@ def _difference(name: str, before: Any, after: Any) -> str | None:
         return None
     if isinstance(before, dict) and isinstance(after, dict):
         key = next(key for key in [*before, *after] if before.get(key) != after.get(key))
-        return f"the {name} {key} was {before.get(key)!r} and is {after.get(key)!r}"
+        return f"the {name} {key} was {_shown(before.get(key))} and is {_shown(after.get(key))}"
     if re.fullmatch("[0-9a-f]{64}", str(before)):
         return f"{name} is not what it was"
-    return f"{name} was {before!r} and is {after!r}"
+    return f"{name} was {_shown(before)} and is {_shown(after)}"
+
+
+def _shown(value: Any) -> str:
+    return "not set" if value is None else repr(value)
 
 
 def _reason(error: Exception) -> str:

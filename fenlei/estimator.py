@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import warnings
 from collections.abc import Mapping, Sequence, Set
 from numbers import Real
 from os import PathLike
@@ -12,6 +13,7 @@ from typing import Any, NamedTuple, Self
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import issparse
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_consistent_length, check_random_state, column_or_1d
 from sklearn.utils.multiclass import check_classification_targets
@@ -23,7 +25,7 @@ from fenlei.decisions import Rule
 from fenlei.learn import Labelled, learn, take
 from fenlei.recipe import Recipe
 from fenlei.recipe import preset as preset_recipe
-from fenlei.runtime import Predictor, checked
+from fenlei.runtime import NO_SEQUENCE, Predictor, checked
 from fenlei.training import Epoch, Note, Report, Step
 
 Array = npt.NDArray[Any]
@@ -81,7 +83,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
     ) -> Self:
         """Train on texts ``X (N,)`` with labels ``y (N,)``: strings, whole numbers or bools of at least two classes.
 
-        Where a text can have several labels, ``y`` is a list of lists, tuples or sets of them, or 0 and 1 ``(N, C)``.
+        Where a text can have several labels, ``y`` is a list of lists, tuples or sets of them, or 0 and 1 ``(N, C)``,
+        dense, sparse or a data frame, whose columns are then the labels. One that no text has is warned of and is
+        never predicted.
         ``sample_weight (N,)`` says how much each document counts; only the ratios matter, and a document of weight 0
         counts as absent. ``unlabelled`` texts, at most 50,000 drawn by lot, are learned from too, but for those that
         are held out. Raises ValueError or TypeError for what cannot be trained on, before training starts.
@@ -93,7 +97,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         if sample_weight is not None:
             kept, weights = check_weights(sample_weight, len(texts))
             texts, targets = [texts[place] for place in kept], targets.take(kept)
-        names = targets.names
+        if texts and not any(text.strip() for text in texts):
+            warnings.warn(f"all {len(texts)} texts are empty: every answer will be the same", stacklevel=2)
+        targets.warn_of_absent()
         ledger = Ledger()
         train, dev = hold_out(Labelled(texts, targets.labels, weights), recipe, ledger)
         others = None
@@ -103,7 +109,7 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         bundle = learn(train, dev, recipe, log, json.loads(ledger.to_json()), unlabelled=others)
         self.bundle_, self.classes_, self._predictor = bundle, targets.classes, Predictor(bundle)
         self._form = targets.form
-        self._columns = np.array([bundle.labels.index(name) for name in names])
+        self._columns = np.array([bundle.labels.index(name) if name in bundle.labels else -1 for name in targets.names])
         return self
 
     def predict(self, X: Sequence[str]) -> Array:
@@ -114,7 +120,8 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
         probabilities = self.predict_proba(X)
         if self._form == "one":
             return np.asarray(self.classes_[probabilities.argmax(axis=1)])
-        named = probabilities >= self._predictor.decisions.cutoffs(self._predictor.labels, Rule())[self._columns]
+        cutoffs = self._predictor.decisions.cutoffs(self._predictor.labels, Rule())[self._columns]
+        named = (probabilities >= cutoffs) & (self._columns >= 0)
         if self._form == "matrix":
             return np.asarray(named, np.int64)
         found = np.empty(len(named), object)
@@ -124,7 +131,9 @@ class TextClassifier(ClassifierMixin, BaseEstimator):  # type: ignore[misc]  # s
     def predict_proba(self, X: Sequence[str]) -> Floats:
         """Probabilities ``(N, C)``, columns in the order of ``classes_``; no texts give ``(0, C)``."""
         check_is_fitted(self)
-        return self._predictor.predict_proba(check_texts(X))[:, self._columns]
+        probabilities = self._predictor.predict_proba(check_texts(X))[:, self._columns]
+        probabilities[:, self._columns < 0] = 0  # of labels that no text had
+        return probabilities
 
     def predict_log_proba(self, X: Sequence[str]) -> Floats:
         """Natural logarithms of ``predict_proba``, -inf where a probability is too small for a float32."""
@@ -202,6 +211,13 @@ class Targets(NamedTuple):
             return [names[number] for (number,) in self.sets]
         return [tuple(names[number] for number in found) for found in self.sets]
 
+    def warn_of_absent(self) -> None:
+        """Name the columns of a matrix that hold no 1, as scikit-learn does; a classifier of the others is trained."""
+        seen = {number for found in self.sets for number in found}
+        if absent := [name for number, name in enumerate(self.names) if number not in seen]:
+            shown = ", ".join(map(repr, absent[:5])) + (", ..." if len(absent) > 5 else "")
+            warnings.warn(f"no text has the label {shown}: it is never predicted", stacklevel=3)
+
     def take(self, places: npt.NDArray[np.int64]) -> Targets:
         """Those of some texts, and the classes that are left with one."""
         sets = [self.sets[place] for place in places]
@@ -214,11 +230,17 @@ class Targets(NamedTuple):
 
 def read_targets(y: Any) -> Targets:
     """``y`` as ``fit`` takes it. Errors are those of ``check_labels``; ValueError for a matrix of other numbers."""
+    if issparse(y):
+        y = y.toarray()
     if is_matrix(y):
-        matrix = np.asarray(y)
+        matrix, classes = np.asarray(y), np.asarray(getattr(y, "columns", range(np.shape(y)[1])))
         if not np.isin(matrix, (0, 1)).all():
             raise ValueError("y has two dimensions: expected 0 and 1 for each class, got other values")
-        return Targets(np.arange(matrix.shape[1]), [tuple(np.flatnonzero(row).tolist()) for row in matrix], "matrix")
+        if len({str(name) for name in classes.tolist()}) < len(classes):
+            raise ValueError(
+                f"the columns of y are labels, and some have the same name: {', '.join(map(str, classes))}"
+            )
+        return Targets(classes, [tuple(np.flatnonzero(row).tolist()) for row in matrix], "matrix")
     if isinstance(y, list | tuple) and y and all(isinstance(found, list | tuple | set | frozenset) for found in y):
         flat = check_labels([label for found in y for label in found])
         classes, numbers = np.unique(flat, return_inverse=True)
@@ -240,12 +262,10 @@ def is_matrix(y: Any) -> bool:
 
 def check_texts(X: Sequence[str]) -> list[str]:
     """``X`` as a list of strings. Raises ValueError where it is not 1-D, TypeError for what holds no texts in order."""
-    dimensions = getattr(X, "ndim", 1)
-    if dimensions != 1:
-        raise ValueError(f"expected texts in one dimension, got {dimensions} of them: pass the one column of texts")
-    if isinstance(X, Mapping | Set) or not (hasattr(X, "__len__") and hasattr(X, "__iter__")):
-        raise TypeError(f"expected a sequence of texts, such as a list, got {type(X).__name__}")
-    return [str(text) for text in checked(X)]
+    texts = checked(X)
+    if isinstance(X, Set) or not (hasattr(X, "__len__") and hasattr(X, "__iter__")):
+        raise TypeError(NO_SEQUENCE.format(type(X).__name__))
+    return [str(text) for text in texts]
 
 
 def check_labels(y: Sequence[Any]) -> Array:

@@ -28,6 +28,7 @@ from fenlei.corpus.store import Column
 from fenlei.decisions import Decisions
 from fenlei.export import export
 from fenlei.folds import Data, crossed, fold_numbers, held_out
+from fenlei.interrupts import finishing
 from fenlei.joining import Joined, join
 from fenlei.layers.graph import stored
 from fenlei.linear import Linear
@@ -41,6 +42,7 @@ from fenlei.scoring import Rival, hold, judge
 from fenlei.training import Examples, Note, Watch
 from fenlei.windows import Windows
 
+FINISHING = Note("stopped by hand: what was trained is being finished; Ctrl-C once more gives it up")
 GOLDEN = 8  # dev documents that the bundle carries with their probabilities
 
 
@@ -87,7 +89,8 @@ def learn(
     ``dev`` decides: the best epoch, the linear model's cost, the weight of each branch. Without it the documents are
     divided into as many parts as there are networks: each network learns from all parts but one, which judges it, and
     all of them answer together (cross-fitting; Krogh and Vedelsby 1995). Ctrl-C during the epochs keeps the best one so
-    far; before the first has ended there is nothing to keep, and ``KeyboardInterrupt`` goes on.
+    far; before the first has ended there is nothing to keep, and ``KeyboardInterrupt`` goes on. Once all is trained the
+    first Ctrl-C is only noted.
 
     ``checkpoint`` is written meanwhile and, where it was told to resume, gone on from. Under torchrun this is for the
     leading process; the others ``help_learn``. With a ``store`` the same texts are counted and encoded only once, and
@@ -105,12 +108,13 @@ def learn(
         fitted = cache(partial(wait_for, fit, recipe.model is not None, name_of_quality(data.dev.targets), watch))
         trained = train_together(data, pipeline, recipe, watch, checkpoint or Checkpoint())
         baseline = fitted()
-        joined = join(trained.networks, replace(data, parts=trained.parts), recipe, baseline, watch)
-        if joined.model.wide is None:
-            pipeline = replace(pipeline, wide=None)
-        bundle = assemble(joined.model, pipeline, recipe, data.labels, ledger or {})
-        bundle.tables |= usage(data.train.encoded, pipeline)
-        score(bundle, dev, data, joined, baseline, recipe)
+        with finishing(partial(watch, FINISHING)):  # what was trained must not be lost
+            joined = join(trained.networks, replace(data, parts=trained.parts), recipe, baseline, watch)
+            if joined.model.wide is None:
+                pipeline = replace(pipeline, wide=None)
+            bundle = assemble(joined.model, pipeline, recipe, data.labels, ledger or {})
+            bundle.tables |= usage(data.train.encoded, pipeline)
+            score(bundle, dev, data, joined, baseline, recipe)
     bundle.scores |= {
         "epochs": [[epoch.record() for epoch in history] for history in trained.histories],
         "seconds": round(time.perf_counter() - began, 1),

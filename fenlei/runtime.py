@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from functools import cached_property
 from itertools import pairwise
 from os import PathLike
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -31,6 +32,7 @@ FEWEST_ROWS = 2
 ANSWER = "probabilities"  # the output of a graph that is the answer; others explain it
 MOST_RANKED = 1 << 20  # probabilities sorted at once
 PLAIN = Rule()
+NO_SEQUENCE = "expected a sequence of texts, such as a list, got {}"
 GOLDEN_TOLERANCE = 1e-4  # other processors round differently in the last bits
 INT8_TOLERANCE = 0.1  # of a network that computes in 8 bits, against itself in float32 and on other processors
 
@@ -51,9 +53,11 @@ class Predictor:
 
     The answer for a text does not depend, to the last bit, on the texts beside it. Safe to call from several threads.
     ``threads`` are onnxruntime's, 1 unless said otherwise; what is compiled here, a whole ``mingru`` too, has one.
+    One of a saved folder is pickled as the folder's path and read again where it arrives, others with their bundle.
     """
 
     def __init__(self, bundle: Bundle | str | PathLike[str], threads: int | None = None) -> None:
+        self._origin = bundle if isinstance(bundle, Bundle) else Path(bundle).absolute()
         self.bundle = bundle if isinstance(bundle, Bundle) else Bundle.load(bundle)
         self.labels = self.bundle.labels
         vocab = Vocab([token for token, _ in self.bundle.vocab], [count for _, count in self.bundle.vocab])
@@ -73,6 +77,9 @@ class Predictor:
         self._asked = {*self._inputs} - {"lengths", *self._lookups.values, *self._tables}  # of the padded arrays
         self._steps = 1 if ONE_BY_ONE in found else GROUP
         self._fewest = 1 if ALONE in found else FEWEST_ROWS
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self._origin, self._threads)  # a session of onnxruntime does not pickle
 
     def predict_proba(self, texts: Iterable[str]) -> Floats:
         """Probabilities ``(B, C)``, columns in the order of ``labels``; no texts give ``(0, C)``."""
@@ -185,9 +192,16 @@ class Predictor:
 
 
 def checked(texts: Iterable[str]) -> Iterator[str]:
-    """The same texts; a ``TypeError`` for one string where a list of them was meant, and for what is no string."""
+    """The same texts; a ``TypeError`` for one string where a list of them was meant, and for what is no string.
+
+    What gives names in place of texts, a dict or a table, is refused: a ``ValueError`` where it has dimensions.
+    """
     if isinstance(texts, str | bytes):
         raise TypeError(f"expected a list of texts, got one {type(texts).__name__}: put it into a list")
+    if (dimensions := getattr(texts, "ndim", 1)) != 1:
+        raise ValueError(f"expected texts in one dimension, got {dimensions} of them: pass the one column of texts")
+    if isinstance(texts, Mapping):
+        raise TypeError(NO_SEQUENCE.format(type(texts).__name__))
     return _checked(texts)
 
 

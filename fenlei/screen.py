@@ -61,3 +61,8 @@ def restored(line: str) -> str:
     if line.startswith("'") and line.lstrip("'").startswith(FORMULA):
         line = line[1:]
     return _CODE.sub(lambda found: found[0].encode().decode("unicode_escape"), line)
+
+
+def plural(count: int, one: str, many: str = "") -> str:
+    """``1 text``, ``2 texts``."""
+    return f"{count:,} {one if count == 1 else many or one + 's'}"

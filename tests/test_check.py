@@ -410,6 +410,19 @@ def test_warnings_of_the_reading_are_to_be_looked_at() -> None:
     assert "One class" not in found("reading", documents(*sound()), ledger).sentence
 
 
+def test_notes_about_the_data_come_before_those_of_each_file_and_json_has_all() -> None:
+    ledger = Ledger()
+    for number in range(12):
+        ledger.note(f"{number}.tsv: tab-separated; label from 'x', text from 'y'.")
+    ledger.note("class.txt names the classes: 0 is 'a'.")
+    finding = found("reading", documents(*sound()), ledger)
+    assert finding.sentence.startswith("class.txt names the classes: 0 is 'a'. 0.tsv: tab-separated;")
+    assert finding.sentence.endswith(
+        " 8.tsv: tab-separated; label from 'x', text from 'y'. And 3 notes more, which --json has."
+    )
+    assert len(finding.to_json()["numbers"]["notes"]) == 13
+
+
 def test_the_tokenizer_that_train_would_choose() -> None:
     assert found("tokenizer", documents(*sound())).numbers == {"tokenizer": "words"}
     assert found("tokenizer", documents(("a", "球队赢了"), ("b", "股票上涨"))).numbers == {"tokenizer": "chars"}

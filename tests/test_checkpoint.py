@@ -255,7 +255,7 @@ def stopped(tmp_path: Path) -> Path:
     ("facts", "match"),
     [
         ({"setting": {"seed": 1, "views": [["chars", 3]]}}, "resumed: the setting seed was 0 and is 1; call it as"),
-        ({"setting": {"seed": 0, "views": None}}, r"views was \[\['chars', 3\]\] and is None"),
+        ({"setting": {"seed": 0, "views": None}}, r"views was \[\['chars', 3\]\] and is not set"),
         ({"torch": "2.2"}, "torch was '2.1' and is '2.2'"),
         ({"the training data": "1" * 64}, "the training data is not what it was"),
     ],

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import argparse
 import csv
+import filecmp
 import io
 import itertools
 import json
 import os
 import re
 import resource
+import shutil
+import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -183,6 +186,54 @@ def test_version_and_wrong_calls(run: Run) -> None:
 # --- train and test ---
 
 
+@pytest.mark.parametrize(
+    ("call", "advice"),
+    [
+        ("train -input t.txt -output m", "fenlei train: there is no option -input: a file is named without an option"),
+        ("train t.txt --output m", "fenlei train: there is no option --output: give --out (fenlei train --help"),
+        ("train t.txt -o m", "there is no option -o: give --out"),
+        ("train t.txt --lr 0.1", "there is no option --lr: give --set learning_rate=NUMBER"),
+        ("train t.txt --batch-size=32", "there is no option --batch-size: give --set batch_size=NUMBER"),
+        ("train t.txt -epoch 5", "there is no option -epoch: give --epochs"),
+        ("train t.txt -minCount 5", "there is no option -minCount: give --min-count"),
+        ("train t.txt --epochss 5", "there is no option --epochss: give --epochs"),
+        (
+            "train t.txt --nothing-like-it",
+            "fenlei train: unrecognized arguments: --nothing-like-it (fenlei train --help",
+        ),
+        ("train t.txt m", "fenlei train: unrecognized arguments: m (fenlei train --help"),
+        ("predict m t.txt --out a.tsv", "fenlei predict: there is no option --out: answers go to standard output"),
+        ("predict m t.txt -o a.tsv", "there is no option -o: answers go to standard output"),
+        ("predict m t.txt --lr 1", "fenlei predict: unrecognized arguments: --lr 1"),
+        ("supervised -input t.txt -output m", "fenlei: there is no verb 'supervised': use fenlei train FILE"),
+        ("predict-prob m t.txt 3", "there is no verb 'predict-prob': use fenlei predict BUNDLE FILE, which"),
+        ("quantize -output m", "there is no verb 'quantize': use fenlei shrink BUNDLE"),
+    ],
+)
+def test_whoever_comes_from_another_tool_is_told_our_names(run: Run, call: str, advice: str) -> None:
+    result = run(*call.split())
+    assert (result.status, result.out) == (2, "")
+    assert advice in result.err
+    assert len(result.err.splitlines()) == 1
+
+
+def test_a_text_for_a_file_and_a_file_for_a_text_are_told(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    for text in ("球队在主场赢了决赛", "球" * 500):
+        result = run("predict", saved, text)
+        assert (result.status, result.out) == (2, "")
+        assert f"no such file or directory: {text}; a text itself is given by echo TEXT | fenlei predict" in result.err
+    (tmp_path / "texts.txt").write_text("球队\n", encoding="utf-8")
+    result = run("explain", saved, "texts.txt")
+    assert result.status == 0
+    assert (
+        result.err == "texts.txt is explained as a text, though there is a file of that name: --file reads the file\n"
+    )
+    assert run("explain", saved, "球").err == ""
+
+
 def documents(side: Labelled) -> Iterator[tuple[str, str]]:
     return zip(side.labels, side.texts, strict=True)
 
@@ -339,6 +390,10 @@ def test_texts_without_labels_are_learned_from_but_for_those_that_judge(
     assert "第" in (tmp_path / "B" / "vocab.tsv").read_text(encoding="utf-8")
     fewer = run(*call, "--unlabelled", tmp_path / "texts.txt", "--most-unlabelled", 2)
     assert json.loads(fewer.out)["unlabelled"]["used"] == 2
+    (tmp_path / "empty.txt").touch()
+    none = run(*call, "--unlabelled", tmp_path / "empty.txt")
+    assert "unlabelled: 0 of 0 texts are used" in none.err
+    assert json.loads(none.out)["unlabelled"] == {"read": 0, "used": 0}
     (tmp_path / "more.jsonl").write_text('{"text": "球队"}\n{"text"\n', encoding="utf-8")
     broken = run(*call, "--unlabelled", tmp_path / "more.jsonl")
     assert json.loads(broken.out)["ledger"]["unparsable"] == 1, "what is skipped of them is counted with the rest"
@@ -551,7 +606,8 @@ def test_info_says_that_a_network_was_left_out_and_that_a_bundle_was_made_small(
     assert "the linear model alone" not in lines["dev"]
     assert lines["small"] == "made of a bundle of 3.00 MB by fenlei shrink"
     assert lines["8 bits"].startswith("99.90% of the held-out texts' labels stay, 1.50 times")
-    assert "| network | none, the linear model alone |" in (tmp_path / "B" / "README.md").read_text(encoding="utf-8")
+    card = "| network | none, the linear model alone (bilstm was trained and left out) |"
+    assert card in (tmp_path / "B" / "README.md").read_text(encoding="utf-8")
 
 
 def test_labels_that_a_bundle_does_not_know_are_named(run: Run, saved: Path, tmp_path: Path) -> None:
@@ -655,6 +711,83 @@ def test_output_appears_whole_or_not_at_all(tmp_path: Path) -> None:
     assert not Path(os.devnull).is_file()
 
 
+@pytest.mark.parametrize(
+    ("verb", "name"),
+    [
+        (["report", "B"], "report.html"),
+        (["segment", "train.tsv"], "vocab.tsv"),
+        (["vocab", "train.tsv"], "vocab.tsv"),
+        (["check", "train.tsv", "--deep"], "labels.json"),
+        (["explain", "B", "球"], "mine.html"),
+        (["trace", "B", "球"], "report.html"),
+    ],
+)
+def test_nothing_is_written_into_a_bundle(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: Path, data: Path, verb: list[str], name: str
+) -> None:
+    shutil.copytree(saved, tmp_path / "B")
+    shutil.copy(data / "train.tsv", tmp_path)
+    (tmp_path / "link.html").symlink_to(tmp_path / "B" / name)
+    monkeypatch.chdir(tmp_path)
+    for out in (f"B/{name}", *(["link.html"] if name.endswith(".html") else [])):
+        result = run(*verb, "--out", out)
+        assert (result.status, result.out) == (2, "")
+        assert re.search(f"fenlei: {out} lies within the bundle .*B, .*such as --out .*B-{Path(out).name}", result.err)
+    assert filecmp.dircmp(saved, "B").diff_files == []
+    assert set(os.listdir("B")) == set(os.listdir(saved))
+
+
+def test_a_report_is_not_written_into_the_bundle_it_stands_in(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, saved: Path
+) -> None:
+    monkeypatch.chdir(shutil.copytree(saved, tmp_path / "B"))
+    result = run("report", ".")
+    assert result.status == 2
+    assert "report.html lies within the bundle" in result.err
+    assert run("info", ".").status == 0
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        ["segment", "t.tsv", "--out", "t.tsv"],
+        ["vocab", "t.tsv", "--out", "./f/../t.tsv"],
+        ["vocab", "t.tsv", "--out", "link.tsv"],
+        ["check", "t.tsv", "--deep", "--out", "t.tsv"],
+        ["check", "f", "--dev", "t.tsv", "--deep", "--out", "t.tsv"],
+        ["explain", "B", "--file", "t.html", "--out", "t.html"],
+        ["segment", "f", "--out", "f/train.tsv"],
+        ["segment", "f", "--out", "f/class.txt"],
+        ["segment", "f/train.tsv", "--out", "f/class.txt"],
+        ["segment", "t.tsv", "--stop-words", "stop.txt", "--out", "stop.txt"],
+    ],
+)
+def test_no_output_is_put_over_what_is_read(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, call: list[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "f").mkdir()
+    for name in ("t.tsv", "t.html", "f/train.tsv"):
+        (tmp_path / name).write_text("".join(f"{n % 2}\ttext {n}\n" for n in range(30)))
+    (tmp_path / "f" / "class.txt").write_text("a\nb\n")
+    (tmp_path / "stop.txt").write_text("text\n")
+    (tmp_path / "link.tsv").symlink_to("t.tsv")
+    before = {path: path.read_bytes() for path in tmp_path.rglob("*.*")}
+    result = run(*call)
+    assert (result.status, result.out) == (2, "")
+    assert f"--out {call[-1]} is a file that is read" in result.err
+    assert {path: path.read_bytes() for path in tmp_path.rglob("*.*")} == before
+
+
+def test_an_earlier_output_among_the_data_is_replaced(
+    run: Run, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "train.tsv").write_text("".join(f"{n % 2}\ttext {n}\n" for n in range(30)))
+    assert run("vocab", ".").status == 0
+    assert run("vocab", ".", "--min-count", 1).status == 0
+
+
 # --- bad input: one sentence, the right status, nothing half-written ---
 
 
@@ -716,6 +849,19 @@ def no_bundle(root: Path, saved: Path) -> Sequence[object]:
     return "predict", root
 
 
+def two_forms(root: Path, saved: Path) -> Sequence[object]:
+    return "predict", saved, os.devnull, "--json", "--format", "csv"
+
+
+def encoded_text(root: Path, saved: Path) -> Sequence[object]:
+    return "explain", saved, "球", "--encoding", "gbk"
+
+
+def page_of_nothing(root: Path, saved: Path) -> Sequence[object]:
+    (root / "empty.txt").touch()
+    return "explain", saved, "--file", root / "empty.txt", "--out", root / "page.html"
+
+
 def no_texts(root: Path, saved: Path) -> Sequence[object]:
     return "predict", saved, root / "nowhere.txt"
 
@@ -760,6 +906,9 @@ def asked(*arguments: str) -> Callable[[Path, Path], Sequence[object]]:
         (newer_format, 1, r"written by a newer fenlei \(format 99, .*: upgrade fenlei"),
         (no_bundle, 1, "is not a bundle, as it has no manifest.json: name a folder"),
         (no_texts, 2, "no such file or directory: .*nowhere.txt"),
+        (two_forms, 2, "--json and --format csv exclude one another: give one of them"),
+        (encoded_text, 2, "--encoding is that of a file or of standard input, not of TEXT"),
+        (page_of_nothing, 1, "empty.txt holds no text, a line each: .*page.html is not written"),
         (folder_of_texts, 2, "is a folder where a file of texts"),
         (bad_bytes, 1, "line 21 of .*t.txt cannot be read"),
         (foreign_out, 2, "mine is not empty and not just a bundle .*'thesis.doc'.*: name another folder"),
@@ -890,6 +1039,24 @@ def test_ctrl_c_after_an_epoch_keeps_the_best(
     assert result.status == 0, result.err
     assert "stopped by hand: the best of" in result.err
     assert run("info", tmp_path / "B", "--verify").status == 0
+
+
+def test_ctrl_c_while_the_bundle_is_saved_waits(
+    run: Run, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, data: Path
+) -> None:
+    from fenlei.bundle import Bundle
+
+    save = Bundle.save
+
+    def pressed(self: Bundle, folder: str) -> Path:
+        signal.raise_signal(signal.SIGINT)
+        return save(self, folder)
+
+    monkeypatch.setattr(Bundle, "save", pressed)
+    result = run("train", data / "train.tsv", "--out", tmp_path / "B", *LINEAR)
+    assert result.status == 0
+    assert "stopped by hand: the bundle is being saved; Ctrl-C once more gives it up" in result.err
+    assert os.listdir(tmp_path) == ["B"]
 
 
 # --- checkpoints ---

@@ -639,7 +639,6 @@ def test_no_fraction_holds_nothing_out():
     [
         (["a", "b"], ["x", "y"]),
         (["好", "坏"], ["x", "y"]),
-        (["", ""], ["x", "y"]),
         (["same", "same"], ["x", "y"]),
         (["x", "x", "y", "z"], ["A", "B", "B", "B"]),
         ([*TEXTS[:12], "alone"], [*LABELS[:12], "rare"]),
@@ -653,6 +652,12 @@ def test_tiny_sets_train_and_say_how_they_were_judged(make, texts, labels, caplo
     assert classifier.predict_proba(texts).shape == (len(texts), len(set(labels)))
     assert classifier.bundle_.ledger["notes"] == [NOT_HELD_OUT]
     assert NOT_HELD_OUT in caplog.messages
+
+
+def test_texts_that_are_all_empty_are_warned_of():
+    with pytest.warns(UserWarning, match="all 4 texts are empty: every answer will be the same"):
+        classifier = linear().fit(["", " ", "\n", ""], ["x", "y", "x", "y"])
+    assert classifier.predict_proba(["", "a"]).shape == (2, 2)
 
 
 # --- in company ---
@@ -821,7 +826,7 @@ print(json.dumps([message, fenlei.load(sys.argv[1]).predict(["lovely item", "awf
 
 def test_without_the_extra_one_sentence_says_what_to_install_and_a_bundle_still_answers(saved):
     message, predicted = run(WITHOUT_TRAINING, str(saved))
-    assert message == "TextClassifier needs torch and scikit-learn: pip install 'fenlei[train]'"
+    assert message == "TextClassifier needs torch and scikit-learn: pip install -c constraints.txt 'fenlei[train]'"
     assert predicted == ["good", "bad"]
 
 
@@ -846,6 +851,8 @@ def test_texts_without_labels_are_learned_from_and_held_out_ones_are_not():
     found = classifier.fit(texts, labels, unlabelled=others).bundle_
     assert found.ledger["unlabelled"] == {"read": 5, "empty": 1, "held_out": 0, "labelled": 2, "used": 2}
     assert "龘" in dict(found.vocab)
+    none = classifier.fit(texts, labels, unlabelled=[]).bundle_
+    assert (none.ledger["unlabelled"]["read"], none.ledger["unlabelled"]["used"]) == (0, 0)
     found = classifier.fit(texts, labels).bundle_
     assert "unlabelled" not in found.ledger
     assert "龘" not in dict(found.vocab)

@@ -264,8 +264,18 @@ def test_where_the_network_looked_is_what_its_equations_say(
             np.testing.assert_allclose(shares / shares.sum(), expected.values / expected.values.sum(), atol=1e-6)
     found = json.loads(json.dumps(explain(predictor, text).to_json()))["inside"]
     assert [each["kind"] for each in found] == [glance.kind for glance in glances]
-    assert f"{glances[0].kind} over {glances[0].over}" in "\n".join(lines(explain(predictor, text)))
-    assert f"{glances[0].kind} over {glances[0].over}" in page([explain(predictor, text)])
+    each = len(glances) // 2
+    assert [glance["network"] for glance in found] == [1] * each + [2] * each
+    for number, glance in ((1, glances[0]), (2, glances[each])):
+        said = f"network {number} of 2, {glance.kind} over {glance.over}: "
+        assert said in "\n".join(lines(explain(predictor, text)))
+        assert said in page([explain(predictor, text)])
+
+
+def test_one_network_is_not_numbered(bundle: Bundle) -> None:
+    found = explain(Predictor(bundle), "球队赢了")
+    assert {glance.network for glance in found.inside} == {1}
+    assert "network" not in "\n".join(lines(found))
 
 
 def test_a_linear_model_looks_nowhere(chinese: tuple[Labelled, Labelled], tiny: Recipe) -> None:

@@ -75,6 +75,27 @@ def test_folder_around_the_data_is_seen_through(tmp_path):
     assert [document.split for document in documents] == ["train", "test"]
 
 
+def test_data_beside_other_folders_is_named(tmp_path):
+    for name in ("train", "dev"):
+        put(tmp_path / "data" / f"{name}.txt", "".join(f"text {n}\t{n % 2}\n" for n in range(30)))
+    put(tmp_path / "data" / "class.txt", "a\nb\n")
+    put(tmp_path / "saved_dict" / "notes.txt", "none")
+    with pytest.raises(ValueError, match=f"is no folder of classes, .* stands in 'data': name {tmp_path}/data$"):
+        corpus.read(tmp_path)
+    put(tmp_path / "more" / "train.csv", "label,text\na,b\n")
+    with pytest.raises(ValueError, match="stands in 'data', 'more': name"):
+        corpus.read(tmp_path)
+
+
+def test_documents_called_train_are_documents(tmp_path):
+    for label in ("rail", "road"):
+        put(tmp_path / label / "train.txt", f"The train and the {label}.\nIt is late.\n")
+        put(tmp_path / label / "bus.txt", f"The bus and the {label}.")
+    documents, _ = corpus.read(tmp_path)
+    assert {document.label for document in documents} == {"rail", "road"}
+    assert len(documents) == 4
+
+
 def test_class_that_is_called_test_is_a_class_when_the_others_are(tmp_path):
     for name in ("test", "sport", "news"):
         put(tmp_path / name / "1.txt", f"about {name}")
@@ -158,7 +179,8 @@ def test_class_txt_counts_from_one_or_is_left_alone(tmp_path):
     put(train, "7,Fight\n1,Vote\n")
     documents, ledger = corpus.read(train)
     assert {document.label for document in documents} == {"7", "1"}
-    assert "do not fit" in ledger.notes[-1]
+    assert "lists 2 names, which do not fit the labels, 1 to 7: they stay numbers; give it" in ledger.notes[-1]
+    assert list(ledger.warnings) == ledger.notes[-1:]
 
 
 def test_split_names_are_words_of_the_file_name(tmp_path):

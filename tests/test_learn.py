@@ -7,6 +7,7 @@ import threading
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ import torch
 from fenlei import joining, linear, quantizing, training
 from fenlei.auto import STREAMS_OF, VIEWS_OF
 from fenlei.bundle import Bundle
-from fenlei.learn import GOLDEN, Labelled, classes_of, learn
+from fenlei.learn import GOLDEN, Labelled, classes_of, learn, score
 from fenlei.models import ENCODERS, restore
 from fenlei.recipe import Recipe
 from fenlei.runtime import Predictor
@@ -384,6 +385,27 @@ def test_ctrl_c_while_the_linear_model_is_waited_for_keeps_the_network(
     assert Predictor(bundle).verify() == 0.0
     with pytest.raises(KeyboardInterrupt):
         learn(*chinese, tiny.change(model=None, options={}), Impatient())
+
+
+def test_ctrl_c_once_all_is_trained_ends_nothing_but_pressed_again(
+    chinese: Sets, tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    presses = 1
+
+    def pressed(*arguments: Any) -> None:
+        for _ in range(presses):
+            signal.raise_signal(signal.SIGINT)
+        score(*arguments)
+
+    monkeypatch.setattr("fenlei.learn.score", pressed)
+    log = Log()
+    bundle = learn(*chinese, tiny.change(epochs=1), log)
+    assert "stopped by hand: what was trained is being finished" in log.notes()
+    assert Predictor(bundle).verify() == 0.0
+    assert bundle.scores["epochs"]
+    presses = 2
+    with pytest.raises(KeyboardInterrupt):
+        learn(*chinese, tiny.change(epochs=1), Log())
 
 
 def test_a_linear_fit_that_fails_keeps_the_network(

@@ -372,6 +372,19 @@ def test_a_verdict_without_an_interval_says_so_and_none_is_given_alone(bundle: B
     assert "87.7%" not in found
 
 
+def test_of_a_linear_model_nothing_is_said_about_networks(bundle: Bundle) -> None:
+    whole = drawn(one(bundle))
+    assert "The network reads at most" in whole
+    assert "chose the best epoch" in whole
+    made = one(bundle)
+    made.model = {**made.model, "branches": 0}
+    made.scores["epochs"] = []
+    told = drawn(made)
+    assert "The network reads at most" not in told
+    assert "chose the best epoch" not in told
+    assert "chose the linear model's settings" in section(told, "scores").replace("&#x27;", "'")
+
+
 def test_texts_without_labels_are_told(bundle: Bundle) -> None:
     assert "texts without labels" not in render(bundle, "name")
     more = copy.copy(bundle)

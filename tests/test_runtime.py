@@ -2,6 +2,8 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import pickle
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -107,6 +109,31 @@ def test_one_string_is_no_list(predictor: Predictor, text: str) -> None:
         predictor.predict_proba(text)
     with pytest.raises(TypeError, match="put it into a list"):
         list(predictor.answer(text))
+
+
+def test_names_of_columns_are_not_taken_for_texts(predictor: Predictor) -> None:
+    with pytest.raises(ValueError, match="got 2 of them: pass the one column of texts"):
+        predictor.predict(np.array([["a"], ["b"]]))
+    for call in (predictor.predict, predictor.predict_proba, lambda texts: list(predictor.answer(texts))):
+        with pytest.raises(TypeError, match="expected a sequence of texts, such as a list, got dict"):
+            call({"text": ["a"], "label": ["b"]})  # type: ignore[operator]
+
+
+def test_a_predictor_is_pickled_as_its_folder_or_with_its_bundle(
+    bundle: Bundle, predictor: Predictor, chinese: Sets, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    loaded = Predictor(bundle.save("model"), threads=2)
+    assert len(pickle.dumps(loaded)) < 1000
+    monkeypatch.chdir("/")
+    for one in (loaded, predictor):
+        copy = pickle.loads(pickle.dumps(one))
+        assert copy._threads == one._threads
+        np.testing.assert_array_equal(copy.predict_proba(chinese[1].texts), predictor.predict_proba(chinese[1].texts))
+    data = pickle.dumps(loaded)
+    shutil.rmtree(tmp_path / "model")
+    with pytest.raises(FileNotFoundError, match=r"there is no bundle at .*model"):
+        pickle.loads(data)
 
 
 @pytest.mark.parametrize("intruder", [None, float("nan"), 3, b"x", ["x"]])

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from scipy.sparse import csr_matrix
 from sklearn.metrics import f1_score
 
 from fenlei import TextClassifier
@@ -149,6 +150,50 @@ def test_the_estimator_answers_in_the_form_it_was_given(form: str) -> None:
         assert found.tolist() == [[1, 0, 1], [0, 0, 1]]
         assert classifier.score(DEV.texts, as_matrix(DEV.sets, names).astype(int)) > 0.8
     assert classifier.predict_proba(DEV.texts).shape == (80, 3)
+
+
+LINEAR = {"model": None, "options": {"min_count": 1, "threads": 1}}
+
+
+def test_a_label_that_no_text_has_is_warned_of_and_keeps_its_column() -> None:
+    matrix = np.insert(as_matrix(TRAIN.sets, sorted(WORDS)).astype(int), 1, 0, axis=1)
+    with pytest.warns(UserWarning, match="no text has the label '1': it is never predicted"):
+        classifier = TextClassifier(**LINEAR).fit(TRAIN.texts, matrix)
+    assert classifier.classes_.tolist() == [0, 1, 2, 3]
+    assert classifier.bundle_.labels == ["0", "2", "3"]
+    probabilities, found = classifier.predict_proba(DEV.texts), classifier.predict(DEV.texts)
+    assert probabilities.shape == found.shape == (len(DEV.texts), 4)
+    assert not probabilities[:, 1].any()
+    assert not found[:, 1].any()
+    assert found[:, [0, 2, 3]].sum(0).min() > 10
+    assert classifier.score(DEV.texts, np.insert(as_matrix(DEV.sets, sorted(WORDS)).astype(int), 1, 0, axis=1)) > 0.8
+
+
+class Frame:
+    """What there is of a data frame."""
+
+    ndim = 2
+
+    def __init__(self, values: np.ndarray, columns: list[str]) -> None:
+        self.values, self.columns, self.shape = values, columns, values.shape
+
+    def __len__(self) -> int:
+        return len(self.values)
+
+    def __array__(self, dtype: object = None, copy: bool | None = None) -> np.ndarray:
+        return self.values
+
+
+def test_a_sparse_matrix_and_a_data_frame_are_matrices() -> None:
+    matrix = as_matrix(TRAIN.sets, sorted(WORDS)).astype(int)
+    plain = TextClassifier(**LINEAR).fit(TRAIN.texts, matrix).predict(DEV.texts)
+    sparse = TextClassifier(**LINEAR).fit(TRAIN.texts, csr_matrix(matrix))
+    np.testing.assert_array_equal(sparse.predict(DEV.texts), plain)
+    framed = TextClassifier(**LINEAR).fit(TRAIN.texts, Frame(matrix, sorted(WORDS)))
+    np.testing.assert_array_equal(framed.predict(DEV.texts), plain)
+    assert framed.bundle_.labels == framed.classes_.tolist() == sorted(WORDS)
+    with pytest.raises(ValueError, match="some have the same name: joy, joy, fear"):
+        TextClassifier(**LINEAR).fit(TRAIN.texts, Frame(matrix, ["joy", "joy", "fear"]))
 
 
 def test_rows_of_0_and_1_are_a_matrix_and_labels_are_not() -> None:

@@ -167,7 +167,7 @@ def test_every_embedding_can_be_traced(embedding: str, make: Make) -> None:
 
 
 def test_the_linear_model_alone_has_nothing_to_trace(linear: Bundle) -> None:
-    with pytest.raises(ValueError, match="is the linear model alone"):
+    with pytest.raises(ValueError, match=r"is the linear model alone, .*: train with --set wide=false"):
         trace(linear, TEXT)
 
 

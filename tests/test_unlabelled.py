@@ -137,7 +137,7 @@ def test_every_text_that_is_left_out_is_counted_by_its_reason() -> None:
     assert found.sentence == (
         "unlabelled: 2 of 9 texts are used; left out: 1 copies, 1 labelled ones too, 3 in dev or test too, 2 empty"
     )
-    assert draw([]).counts == {"used": 0}
+    assert draw([]).counts == {"read": 0, "used": 0}
 
 
 def test_the_lot_is_the_same_in_any_order_and_another_for_another_seed() -> None:

@@ -17,9 +17,21 @@ from typing import Any
 from fenlei.bundle import codec, initializers
 from fenlei.bundle.card import render
 from fenlei.bundle.codec import Array, Data
-from fenlei.bundle.folder import CARD, FORMAT, MANIFEST, MAX_FILE_BYTES, REPORT, check_target, digest, read, size, write
+from fenlei.bundle.folder import (
+    CARD,
+    FORMAT,
+    MANIFEST,
+    MAX_FILE_BYTES,
+    REPORT,
+    check_outside,
+    check_target,
+    digest,
+    read,
+    size,
+    write,
+)
 
-__all__ = ["ALONE", "FORMAT", "ONE_BY_ONE", "Bundle", "check_target", "size"]
+__all__ = ["ALONE", "FORMAT", "ONE_BY_ONE", "Bundle", "alone", "check_outside", "check_target", "size"]
 
 # Noted in a graph to whose answers, to the last bit, it is all the same
 ONE_BY_ONE = "steps one by one"  # how many steps of padding a row has
@@ -204,7 +216,7 @@ class Bundle:
 
     def _card(self, files: Mapping[str, bytes]) -> bytes:
         facts = {
-            "network": self.network or "none, the linear model alone",
+            "network": self.network or alone(self.model),
             "weights": sum(array.size for array in self.weights.values()),
             "tokens in the vocabulary": len(self.vocab),
             "size in MB": sum(map(len, files.values())) / 1e6,
@@ -218,3 +230,9 @@ class Bundle:
             "Versions": self.versions,
         }
         return render(self.labels, tables).encode("utf-8", "backslashreplace")
+
+
+def alone(model: Mapping[str, Any]) -> str:
+    """What to say where no network answers; one that was trained and left out is named."""
+    left_out = model.get("name")
+    return "none, the linear model alone" + (f" ({left_out} was trained and left out)" if left_out else "")

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 LABELS_SHOWN = 20
+VALUES_SHOWN = 6  # of a list
 ROWS_SHOWN = 60
 
 HEAD = """\
@@ -57,15 +58,22 @@ def _table(entries: Mapping[str, Any]) -> str:
 
 
 def _flat(entries: Mapping[str, Any]) -> Iterator[tuple[str, Any]]:
-    """Names and values, those of a table within a table with both names; what has no value is left out."""
+    """Names and values, those of a table within a table with both names; what no cell can tell is left out."""
     for name, value in entries.items():
         if isinstance(value, dict):
-            yield from ((f"{name}.{inner}", below) for inner, below in value.items() if below is not None)
-        elif value is not None:
+            yield from ((f"{name}.{inner}", below) for inner, below in value.items() if _is_told(below))
+        elif _is_told(value):
             yield str(name), value
 
 
+def _is_told(value: Any) -> bool:
+    """Whether a cell can say it: a value, or a few of them, none of which holds others."""
+    if isinstance(value, list | tuple):
+        return 0 < len(value) <= VALUES_SHOWN and not any(isinstance(each, dict | list | tuple) for each in value)
+    return value is not None and not isinstance(value, dict)
+
+
 def _cell(value: Any) -> str:
-    if isinstance(value, dict | list | tuple):
-        return f"{len(value)} entries"
+    if isinstance(value, list | tuple):
+        return ", ".join(map(_cell, value))
     return f"{value:.6g}" if isinstance(value, float) else escape(str(value))

@@ -67,9 +67,9 @@ def check_target(folder: StrPath, *, overwrite: bool = True) -> Path:
     if not os.fspath(folder):
         raise ValueError("the folder of a bundle has no name: name one")
     target = Path(os.path.realpath(folder))
+    if bundle := _bundle_around(target):
+        raise FileExistsError(f"{folder} lies within the bundle {bundle}: name another folder")
     for above in target.parents:
-        if (above / MANIFEST).exists() and (above / "model.onnx").exists():
-            raise FileExistsError(f"{folder} lies within the bundle {above}: name another folder")
         if above.exists() and not above.is_dir():
             raise NotADirectoryError(f"{above} is a file, so {folder} cannot be a folder: name another folder")
     if not target.exists():
@@ -86,6 +86,22 @@ def check_target(folder: StrPath, *, overwrite: bool = True) -> Path:
     return target
 
 
+def check_outside(path: StrPath) -> None:
+    """FileExistsError where a file to be written would lie within a bundle, which then would be one no more."""
+    if bundle := _bundle_around(Path(os.path.realpath(path))):
+        raise FileExistsError(
+            f"{path} lies within the bundle {bundle}, whose files must stay as they are: "
+            f"name a file outside of it, such as --out {bundle.with_name(f'{bundle.name}-{Path(path).name}')}"
+        )
+
+
+def _bundle_around(target: Path) -> Path | None:
+    """The bundle in which ``target``, a real path, lies or would lie."""
+    return next(
+        (each for each in target.parents if (each / MANIFEST).exists() and (each / "model.onnx").exists()), None
+    )
+
+
 def read(folder: StrPath) -> dict[str, Data]:
     """The files that the manifest lists, each checked against it and not yet parsed; errors as in `Bundle.load`."""
     path = Path(folder)
@@ -93,6 +109,8 @@ def read(folder: StrPath) -> dict[str, Data]:
         manifest = _manifest(path)
         try:
             entries = _entries(path, manifest)
+            if not os.path.lexists(path / REPORT):
+                entries.pop(REPORT, None)  # taken out of the folder: nothing is answered by it
             return {name: _checked(path / name, entries[name]) for name in sorted(entries)}
         except (ValueError, FileNotFoundError):
             # A save may have put a new bundle here while the old one was being read: then read the new one.

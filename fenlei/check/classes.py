@@ -5,9 +5,10 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Iterator
 
-from fenlei.check.findings import FAULT, FINE, LOOK, NAMED, Finding, enumerated, plural, quoted
+from fenlei.check.findings import FAULT, FINE, LOOK, NAMED, Finding, enumerated, quoted
 from fenlei.check.rows import HELD_OUT, TRAIN, Rows
 from fenlei.corpus.labels import differences, is_blank, spellings
+from fenlei.screen import plural
 
 FEW = 10  # documents from which on a class can be learned at all
 LOPSIDED = 20  # times as many documents as the smallest class has

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from collections import Counter
 
-from fenlei.check.findings import FINE, LOOK, MANY, Finding, graded, listed, plural, quoted, share
+from fenlei.check.findings import FINE, LOOK, MANY, Finding, graded, listed, quoted, share
 from fenlei.check.rows import Rows
+from fenlei.screen import plural
 
 
 def firsts(rows: Rows) -> list[int]:

@@ -100,8 +100,3 @@ def enumerated(labels: Sequence[str], most: int = NAMED) -> str:
     """A few labels within a sentence."""
     more = f" and {len(labels) - most:,} more" if len(labels) > most else ""
     return ", ".join(quoted(label) for label in labels[:most]) + more
-
-
-def plural(count: int, one: str, many: str = "") -> str:
-    """``1 text``, ``2 texts``."""
-    return f"{count:,} {one if count == 1 else many or one + 's'}"

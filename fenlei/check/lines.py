@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from fenlei.check.findings import FAULT, FINE, LOOK, Finding, Place, Report, quoted
-from fenlei.screen import legible, shortened, width
+from fenlei.screen import legible, plural, shortened, width
 
 EXAMPLES = 3  # places shown of a finding
 WIDEST = 120  # columns, whatever the terminal has
@@ -18,7 +18,7 @@ def lines(report: Report, columns: int = 100, colour: bool = False) -> Iterator[
     """The report in lines of at most ``columns``, as far as words can be broken; ``colour`` is for a terminal."""
     columns = max(40, min(columns, WIDEST))
     parts = ", ".join(f"{split} {count:,}" for split, count in report.splits.items())
-    yield f"{report.documents:,} documents in {len(report.classes):,} classes: {parts}"
+    yield f"{plural(report.documents, 'document')} in {plural(len(report.classes), 'class', 'classes')}: {parts}"
     yield ""
     topics = max(len(finding.topic) for finding in report.findings)
     for finding in report.findings:

@@ -6,13 +6,13 @@ from collections.abc import Iterator
 
 from fenlei.check.findings import FAULT, FINE, LISTED, LOOK, MANY, Finding, Place, graded, listed, share
 from fenlei.corpus import NOT_TEXT, RAGGED, REPAIRED, SKIPPED, TOO_LARGE, UNDECODABLE, Ledger
-from fenlei.screen import legible
+from fenlei.screen import legible, plural
 
 BYTES = frozenset((UNDECODABLE, NOT_TEXT, TOO_LARGE, REPAIRED))  # kinds of the ledger that speak of encodings
 KEPT = frozenset((REPAIRED, RAGGED))
 # Notes that another finding repeats.
 SAID = ("not UTF-8", "could not be decoded", "differ only by case", "write where there is none")
-TOLD = 3  # notes in a sentence
+TOLD = 10  # notes in a sentence; JSON has all of them
 
 
 def sources(ledger: Ledger, documents: int) -> Iterator[Finding]:
@@ -25,8 +25,9 @@ def sources(ledger: Ledger, documents: int) -> Iterator[Finding]:
             sentence = note.removesuffix(f"; {advice}.")
             yield Finding("layout", LOOK, f"{legible(sentence)}.", f"{advice[0].upper()}{advice[1:]}.")
     told = [legible(note) for note in notes if note not in ledger.warnings]
+    told.sort(key=lambda note: "; label from " in note)  # of many files each has one that says little new
     if told:
-        more = f" And {len(told) - TOLD:,} notes more." if len(told) > TOLD else ""
+        more = f" And {plural(len(told) - TOLD, 'note')} more, which --json has." if len(told) > TOLD else ""
         yield Finding("reading", FINE, " ".join(told[:TOLD]) + more, numbers={"notes": told[:LISTED]})
 
 

@@ -15,13 +15,14 @@ from scipy.special import softmax
 from fenlei import linear
 from fenlei.auto import decide
 from fenlei.blending import blend
-from fenlei.check.findings import FINE, LOOK, Finding, listed, plural, quoted, share
+from fenlei.check.findings import FINE, LOOK, Finding, listed, quoted, share
 from fenlei.check.rows import Rows
 from fenlei.corpus import Document
 from fenlei.counting import build_pipeline
 from fenlei.linear import Linear
 from fenlei.pipeline import Encoded, Ragged
 from fenlei.recipe import Recipe
+from fenlei.screen import plural
 
 FOLDS = 5
 FEW = 10  # a class of fewer documents is not judged: the model hardly knows it

@@ -10,7 +10,22 @@ import sys
 from collections.abc import Sequence
 
 from fenlei import __version__
-from fenlei.cli import check, demo, explain, info, predict, report, segment, serve, shrink, test, trace, train, vocab
+from fenlei.cli import (
+    check,
+    demo,
+    explain,
+    habits,
+    info,
+    predict,
+    report,
+    segment,
+    serve,
+    shrink,
+    test,
+    trace,
+    train,
+    vocab,
+)
 from fenlei.cli.arguments import Parser
 from fenlei.cli.output import visible
 
@@ -22,7 +37,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0 done, 1 the work failed, 2 the call was wrong."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # half a surrogate pair in a text must not end the work
-    arguments = parser().parse_args(argv)
+    arguments = understood(sys.argv[1:] if argv is None else argv)
     try:
         arguments.run(arguments)
         sys.stdout.flush()
@@ -39,6 +54,18 @@ def main(argv: Sequence[str] | None = None) -> int:
             raise
         return fail(sentence(error), FAILED)
     return DONE
+
+
+def understood(argv: Sequence[str]) -> argparse.Namespace:
+    """The arguments of one verb; what is wrong with them ends the process with status 2."""
+    top = parser()
+    if argv and argv[0] in habits.VERBS:
+        top.error(f"there is no verb {argv[0]!r}: use {habits.VERBS[argv[0]]}")
+    arguments, unknown = top.parse_known_args(argv)
+    if unknown:
+        verb: Parser = arguments.parser
+        verb.error(habits.refusal(unknown, verb.options))
+    return arguments
 
 
 def parser() -> Parser:

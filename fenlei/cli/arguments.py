@@ -30,6 +30,11 @@ class Parser(argparse.ArgumentParser):
     def __init__(self, **settings: Any) -> None:
         super().__init__(allow_abbrev=False, **settings)
 
+    @property
+    def options(self) -> list[str]:
+        """Every option's names."""
+        return [name for action in self._actions for name in action.option_strings]
+
     def error(self, message: str) -> NoReturn:
         """End with status 2."""
         self.exit(2, f"{self.prog}: {message} ({self.prog} --help says more)\n")
@@ -39,7 +44,7 @@ def add_verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], None], a
     """A verb with what all verbs have."""
     verb: Parser = verbs.add_parser(name, help=about, description=about[0].upper() + about[1:] + ".")
     verb.add_argument("--json", action="store_true", help="results as one JSON object on standard output")
-    verb.set_defaults(run=run)
+    verb.set_defaults(run=run, parser=verb)
     return verb
 
 

@@ -32,16 +32,24 @@ def run(arguments: argparse.Namespace) -> None:
     """One text or many; without torch."""
     if (arguments.text is None) == (arguments.file is None):
         raise argparse.ArgumentTypeError("give a TEXT or --file FILE, one of the two")
+    if arguments.encoding and arguments.file is None and arguments.text != "-":
+        raise argparse.ArgumentTypeError("--encoding is that of a file or of standard input, not of TEXT: leave it out")
     if arguments.out:
         if not arguments.out.lower().endswith(".html"):
             raise argparse.ArgumentTypeError(f"--out writes a page, FILE.html, got {arguments.out!r}")
         check_output(arguments)
     from fenlei.explain import page
 
+    if arguments.text is not None and os.path.isfile(arguments.text):
+        say(f"{arguments.text} is explained as a text, though there is a file of that name: --file reads the file")
     found = explanations(arguments)
     if arguments.out:
+        if not (shown := list(found)):
+            raise ValueError(
+                f"{arguments.file or 'the input'} holds no text, a line each: {arguments.out} is not written"
+            )
         with output(arguments.out) as stream:
-            stream.write(page(found))
+            stream.write(page(shown))
         say(f"{arguments.out}: written")
     elif arguments.json:
         emit({"explanations": [each.to_json() for each in found]})

@@ -104,11 +104,12 @@ def lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def network_line(facts: dict[str, Any]) -> str:
     """Which network answers; one that was trained and left out is named, too."""
+    from fenlei.bundle import alone
+
     if facts["network"]:
         options = listed(facts["model"]["options"])
         return f"{facts['network']} ({options})" if options else str(facts["network"])
-    left_out = facts["model"]["name"]
-    return "none, the linear model alone" + (f" ({left_out} was trained and left out)" if left_out else "")
+    return alone(facts["model"])
 
 
 def trained(epochs: list[int]) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import IO, Any
 
+INPUTS = ("data", "dev", "file", "user_words", "stop_words")  # arguments that name what is read
 _CONTROL = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029]")
 
 
@@ -37,6 +38,8 @@ def escaped(label: str) -> str:
 
 def check_output(arguments: argparse.Namespace) -> None:
     """Raise, before the work begins, where ``--out`` cannot be written."""
+    from fenlei.bundle import check_outside
+
     path = Path(arguments.out)
     if arguments.out == "-" and arguments.json:
         raise argparse.ArgumentTypeError("--json and --out - both want standard output: name a file")
@@ -44,6 +47,22 @@ def check_output(arguments: argparse.Namespace) -> None:
         raise IsADirectoryError(f"{path} is a folder where a file was expected: name a file")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"there is no folder {path.parent} to write {path.name} into")
+    if arguments.out != "-":
+        check_outside(path)
+        check_inputs(arguments)
+
+
+def check_inputs(arguments: argparse.Namespace) -> None:
+    """Raise where ``--out`` is one of the files that are read, under whatever name: they are left as they are."""
+    if not os.path.exists(arguments.out):
+        return
+    from fenlei.corpus import files_of
+
+    for given in filter(None, (getattr(arguments, name, None) for name in INPUTS)):
+        if any(path.exists() and path.samefile(arguments.out) for path in files_of(given, arguments.encoding)):
+            raise argparse.ArgumentTypeError(
+                f"--out {arguments.out} is a file that is read ({given}), which is left as it is: name another file"
+            )
 
 
 @contextlib.contextmanager

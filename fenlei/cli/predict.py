@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import sys
 from collections.abc import Iterable, Iterator
 from itertools import tee
@@ -30,7 +32,7 @@ def add(verbs: Any) -> None:
         help="texts, one a line, or a csv, tsv, jsonl, parquet or xlsx file with a column of them; - is standard input",
     )
     add_rule(verb)
-    verb.add_argument("--format", choices=("tsv", "jsonl", "csv", "parquet"), default="tsv", help="default tsv")
+    verb.add_argument("--format", choices=("tsv", "jsonl", "csv", "parquet"), help="default tsv")
     verb.add_argument("--encoding", metavar="NAME", help="of the texts (default: found; UTF-8 on standard input)")
 
 
@@ -39,23 +41,28 @@ def run(arguments: argparse.Namespace) -> None:
     from fenlei.bundle import Bundle
     from fenlei.corpus import read_lines
 
+    if arguments.json and arguments.format:
+        raise argparse.ArgumentTypeError(
+            f"--json and --format {arguments.format} exclude one another: give one of them"
+        )
     if arguments.format == "parquet":
-        check_parquet(arguments)
+        check_parquet()
     bundle = Bundle.load(arguments.bundle)
+    if arguments.file != "-" and not os.path.exists(arguments.file):
+        piped = f"echo TEXT | fenlei predict {shlex.quote(arguments.bundle)} -"
+        raise FileNotFoundError(f"no such file or directory: {arguments.file}; a text itself is given by {piped}")
     if arguments.file != "-" and Path(arguments.file).is_dir():
         raise IsADirectoryError(f"{arguments.file} is a folder where a file of texts, one a line, was expected")
     if arguments.file == "-" and sys.stdin.isatty():
         say("texts, one a line; Ctrl-D ends")
     texts = read_lines(sys.stdin.buffer if arguments.file == "-" else arguments.file, arguments.encoding, say)
-    write = WRITERS["json" if arguments.json else arguments.format]
+    write = WRITERS["json" if arguments.json else arguments.format or "tsv"]
     rule = rule_of(arguments)
     write(answers(bundle, texts, rule), sys.stdout, columns(bundle, rule))
 
 
-def check_parquet(arguments: argparse.Namespace) -> None:
+def check_parquet() -> None:
     """Raise, before the work begins, where parquet cannot be written."""
-    if arguments.json:
-        raise argparse.ArgumentTypeError("--json and --format parquet exclude one another: give one of them")
     require("pyarrow", extra="table")
     if sys.stdout.isatty():
         raise argparse.ArgumentTypeError("parquet is nothing for a terminal: send it to a file, with > answers.parquet")

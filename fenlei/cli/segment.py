@@ -22,6 +22,7 @@ def add(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """In the order of the data."""
     from fenlei.cutting import tokenize
+    from fenlei.screen import plural
 
     check_output(arguments)
     tokenizer = tokenizer_of(arguments)
@@ -30,6 +31,6 @@ def run(arguments: argparse.Namespace) -> None:
     with output(arguments.out) as stream:
         for document, words in zip(documents, tokens, strict=True):
             stream.write(f"{','.join(map(escaped, document.labels))}\t{' '.join(words)}\n")
-    say(f"{arguments.out}: {len(documents):,} documents")
+    say(f"{arguments.out}: {plural(len(documents), 'document')}")
     if arguments.json:
         emit({"documents": len(documents), "out": arguments.out, "ledger": ledger.counts})

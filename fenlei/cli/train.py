@@ -82,6 +82,7 @@ def run(arguments: argparse.Namespace) -> None:
     require("torch", "onnx", "sklearn")
     from fenlei import bundle as bundles
     from fenlei import ranks
+    from fenlei.interrupts import finishing
 
     recipe = recipe_of(arguments)
     if arguments.max_size is not None or arguments.int8:  # one network, judged by what is held out
@@ -102,11 +103,12 @@ def run(arguments: argparse.Namespace) -> None:
         bundle = train_on(
             sides["train"], sides["dev"], recipe, ledger, arguments.quiet, several, checkpoint, cache, others
         )
-        bundle, shrunk = within(bundle, sides["dev"] or sides["train"], arguments)
-        if not arguments.no_report:
-            add_report(bundle, Path(arguments.out).resolve().name)
-        folder = bundle.save(arguments.out)
-        checkpoint.remove()
+        with finishing(partial(say, "stopped by hand: the bundle is being saved; Ctrl-C once more gives it up")):
+            bundle, shrunk = within(bundle, sides["dev"] or sides["train"], arguments)
+            if not arguments.no_report:
+                add_report(bundle, Path(arguments.out).resolve().name)
+            folder = bundle.save(arguments.out)
+            checkpoint.remove()
     say(f"dev: {dev_line(bundle.scores, bundle.network)}")
     result: dict[str, Any] = {"bundle": str(folder), "scores": bundle.scores, "ledger": ledger.counts} | shrunk
     if others is not None:
@@ -165,7 +167,9 @@ def checkpoint_of(arguments: argparse.Namespace, recipe: Recipe) -> Iterator[Che
         checkpoint.check({"setting": recipe.to_json(), "the number of processes": count_of()} | versions)
         if arguments.resume:
             say(
-                f"going on from {folder}: {found}" if found else f"there is no {folder} to resume: training begins anew"
+                f"going on from {folder}: {found}, if the data is the same"
+                if found
+                else f"there is no {folder} to resume: training begins anew"
             )
         elif found:
             say(f"{folder} holds an unfinished training ({found}): --resume goes on with it, this one will replace it")

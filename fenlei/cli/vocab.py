@@ -22,6 +22,7 @@ def add(verbs: Any) -> None:
 def run(arguments: argparse.Namespace) -> None:
     """Words of equal count in the order of their characters' numbers."""
     from fenlei.cutting import tokenize
+    from fenlei.screen import plural
     from fenlei.vocab import Vocab
 
     check_output(arguments)
@@ -31,6 +32,6 @@ def run(arguments: argparse.Namespace) -> None:
     counted = Vocab.build(tokens, arguments.min_count, arguments.max_size)
     with output(arguments.out) as stream:
         stream.writelines(f"{word}\t{count}\n" for word, count in counted.items())
-    say(f"{arguments.out}: {len(counted.tokens):,} words of {len(documents):,} documents")
+    say(f"{arguments.out}: {plural(len(counted.tokens), 'word')} of {plural(len(documents), 'document')}")
     if arguments.json:
         emit({"words": len(counted.tokens), "out": arguments.out, "ledger": ledger.counts})

@@ -25,7 +25,7 @@ from fenlei.corpus.ledger import (
     Entry,
     Ledger,
 )
-from fenlei.corpus.reading import read, read_lines
+from fenlei.corpus.reading import files_of, read, read_lines
 from fenlei.corpus.unlabelled import MOST as MOST_UNLABELLED
 from fenlei.corpus.unlabelled import Unlabelled, draw, read_unlabelled
 
@@ -58,6 +58,7 @@ __all__ = [
     "correct",
     "deduplicate",
     "draw",
+    "files_of",
     "read",
     "read_corrections",
     "read_lines",

@@ -34,6 +34,7 @@ BYSTANDER = re.compile(
 JUNK = ("thumbs.db", "desktop.ini")
 
 TOLD = 3  # folders in a warning
+FEW = 20  # files of one split: more are documents that are called so
 
 IsLabelled = Callable[[Path], bool]
 
@@ -87,12 +88,28 @@ class Folder:
         elif len(folders) == 1 and not files and self._holds_more(folders[0]):
             self._top(folders[0], split)
         elif folders:
+            if self.labels:
+                self._refuse_data_below(folders)
             for path in files:
                 self.ledger.add(NO_LABEL, self._name(path), "beside the class folders")
             for each in folders:
                 self._class(each, split, {folder.resolve()}, folder)
         else:
             self._file_per_class(files, split)
+
+    def _refuse_data_below(self, folders: Sequence[Path]) -> None:
+        """ValueError where what would be a class is labelled data by itself, as ``data`` in THUCNews."""
+        if found := [each for each in folders if self._holds_train(each)]:
+            raise ValueError(
+                f"{self.root} is no folder of classes, as labelled training data stands in "
+                f"{_some([self._quoted(each) for each in found], TOLD)}: name {found[0]}"
+            )
+
+    def _holds_train(self, folder: Path) -> bool:
+        """Whether a folder has files of labelled lines that are called train."""
+        named = [path for path in self._listing(folder)[0] if split_of(path) == "train"]
+        able = [path for path in named if path.suffix.lower() in (*SUFFIXES, *LINE_SUFFIXES)]
+        return len(able) <= FEW and any(path.suffix.lower() in SUFFIXES or self.is_labelled(path) for path in able)
 
     def _listing(self, folder: Path) -> tuple[list[Path], list[Path]]:
         """(files, folders), sorted, without what is hidden or a read-me."""

@@ -67,6 +67,15 @@ def read(
     return documents, ledger
 
 
+def files_of(path: str | PathLike[str], encoding: str | None = None) -> list[Path]:
+    """The files that `read` would take from a folder, or a file and what could name its classes; some may not exist."""
+    root = Path(path)
+    if not root.is_dir():
+        return [root, *_name_files(root)]
+    folder = Folder(root, partial(holds_labels, encoding=known(encoding) if encoding else None), Ledger())
+    return [*(part.path for part in folder.parts), *filter(None, [folder.class_names])]
+
+
 def _versions() -> list[str]:
     """What else decides how bytes are read."""
     import charset_normalizer  # a third of the time that the corpus takes to import, and few corpora need it
@@ -230,7 +239,11 @@ def _name_labels(documents: Sequence[Document], names_file: Path | None, ledger:
     start = 0 if 0 in numbers else 1
     # Without the lowest and the highest number one cannot know whether they count from 0 or from 1.
     if max(numbers) >= start + len(names) or (start == 1 and len(names) not in numbers):
-        ledger.note(f"{names_file.name} lists {len(names)} names, which do not fit the labels; they stay numbers.")
+        ledger.warn(
+            f"{names_file.name} lists {len(names)} names, which do not fit the labels, "
+            f"{min(numbers)} to {max(numbers)}: they stay numbers",
+            "give it a line for each number",
+        )
         return documents
     ledger.note(f"{names_file.name} names the classes: {start} is {names[0]!r}.")
     name = {label: names[int(label) - start] for label in labels}

@@ -103,7 +103,7 @@ def draw(
     not be learned from. Past the limit a copy is known as one only while its text is among the kept.
     """
     apart = [np.sort(_numbers(labelled)), np.sort(np.concatenate([*map(_numbers, held_out), _numbers([])]))]
-    counts: Counter[str] = Counter()
+    counts: Counter[str] = Counter(read=0)
     lottery = Lottery(most, most_characters, counts)
     source = iter(texts)
     while block := list(islice(source, BLOCK)):

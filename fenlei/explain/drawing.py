@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import html
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 
 from fenlei.explain.inside import Glance
 from fenlei.explain.occlusion import Explanation
@@ -49,13 +49,16 @@ def lines(explanation: Explanation, colour: bool = False) -> Iterator[str]:
         yield legible(explanation.text)
     for piece in explanation.strongest(NAMED):
         yield f"{piece.weight:+8.3f}  {legible(' '.join(piece.text.split()))}"
-    for glance in explanation.inside:
-        yield f"{glance.kind} over {glance.over}: {_glanced(glance)}"
+    yield from _glances(explanation.inside)
 
 
-def _glanced(glance: Glance) -> str:
-    """The steps that a network looked at most, with their shares."""
-    return ", ".join(f"{legible(' '.join(step.split()))} {share:.0%}" for step, share in glance.strongest(NAMED))
+def _glances(inside: Sequence[Glance]) -> Iterator[str]:
+    """The steps that each network looked at most, with their shares."""
+    networks = max((glance.network for glance in inside), default=1)
+    for glance in inside:
+        whose = f"network {glance.network} of {networks}, " if networks > 1 else ""
+        steps = (f"{legible(' '.join(step.split()))} {share:.0%}" for step, share in glance.strongest(NAMED))
+        yield f"{whose}{glance.kind} over {glance.over}: {', '.join(steps)}"
 
 
 def _painted(text: str, depth: int) -> str:
@@ -81,10 +84,7 @@ def _section(explanation: Explanation) -> str:
     words = "".join(_span(text, weight, depth) for text, weight, depth in shades(explanation))
     listed = ", ".join(f"{_shown(piece.text.strip())} {piece.weight:+.2f}" for piece in explanation.strongest(NAMED))
     title = f"{_shown(explanation.label)} {explanation.probability:.3f}"
-    inside = "".join(
-        f"\n<p class=w>{glance.kind} over {glance.over}: {html.escape(_glanced(glance))}</p>"
-        for glance in explanation.inside
-    )
+    inside = "".join(f"\n<p class=w>{html.escape(line)}</p>" for line in _glances(explanation.inside))
     return f"<h1>{title}</h1>\n<p>{words}</p>\n<p class=w>{listed}</p>{inside}"
 
 

@@ -23,12 +23,14 @@ class Glance(NamedTuple):
     """What one part of a network saw in a text: its ``steps`` in order, tokens or sentences, each with its share.
 
     ``kind`` is "attention" (weights of Yang et al. 2016) or "largest values": the share of the dimensions, of a
-    convolution's filters for instance, whose largest value over the text was found at that step.
+    convolution's filters for instance, whose largest value over the text was found at that step. ``network`` says which
+    of the bundle's, counted from 1.
     """
 
     kind: str
     over: str
     steps: tuple[tuple[str, float], ...]
+    network: int = 1
 
     def strongest(self, count: int) -> list[tuple[str, float]]:
         """The steps with the largest shares, the largest first."""
@@ -36,7 +38,8 @@ class Glance(NamedTuple):
 
     def to_json(self) -> dict[str, Any]:
         """What JSON can hold; shares to six decimals."""
-        return {"kind": self.kind, "over": self.over, "steps": [[step, round(share, 6)] for step, share in self.steps]}
+        steps = [[step, round(share, 6)] for step, share in self.steps]
+        return {"network": self.network, "kind": self.kind, "over": self.over, "steps": steps}
 
 
 def look(predictor: Predictor, text: str) -> Iterator[Glance]:
@@ -51,12 +54,13 @@ def look(predictor: Predictor, text: str) -> Iterator[Glance]:
     parts = [tokens[start:end] for start, end in pairwise(np.cumsum([0, *lengths]).tolist())]
     space = " " if any(len(token) > 1 for token in tokens) else ""
     steps = {"tokens": tokens, "sentences": [space.join(part) for part in parts]}
-    for name, found in shown.items():
+    each = max(1, len(shown) // max(1, predictor.bundle.model.get("branches", 1)))  # networks are alike and in a row
+    for number, (name, found) in enumerate(shown.items()):
         kind, over = KINDS[name.partition(".")[0]]
         shares = found if kind == "attention" else _shares(found, len(tokens))
         rows = zip(shares, parts, strict=True)
         weights = shares[0] if over == "sentences" else np.concatenate([row[: len(part)] for row, part in rows])
-        yield Glance(kind, over, tuple(zip(steps[over], weights.tolist(), strict=False)))
+        yield Glance(kind, over, tuple(zip(steps[over], weights.tolist(), strict=False)), number // each + 1)
 
 
 def _shares(places: npt.NDArray[np.int64], steps: int) -> npt.NDArray[np.float64]:

@@ -47,7 +47,7 @@ def _lengths(found: Material) -> Html:
     if len(edges) < 2 or len(train) != len(edges) - 1 or len(dev) != len(train) or not sum(train):
         return Html()
     edges, train, dev = trimmed(edges, train, dev)
-    limit = lengths.get("limit")
+    limit = None if found.alone else lengths.get("limit")  # of what a network reads
     marks = [("soft", "train"), ("main", "dev")] + ([("dash", "limit")] if limit and limit <= edges[-1] else [])
     title = both("length_title") + plots.legend(*marks)
     said = both("length_limit", limit=limit) if limit else Html()

@@ -21,7 +21,8 @@ def scores(found: Material) -> Html:
     parts = [tag("p", both("scores_lead", n=found.dev.get("n", 0))), _table(rows)]
     parts += [tag("p", verdict(found))] if found.linear or found.alone else []
     if any(row[2] for row in rows):
-        parts.append(tag("p", both("scores_interval"), class_="note"))
+        chosen = both("scores_chose_epoch") if found.epochs else both("scores_chose_cost")
+        parts.append(tag("p", both("scores_interval"), " ", chosen, class_="note"))
     return joined(parts)
 
 

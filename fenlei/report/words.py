@@ -135,10 +135,16 @@ WORDS: dict[str, tuple[str, str]] = {
         "用最终的模型包回答 {n} 条验证文本得到。",
     ),
     "scores_interval": (
-        "Intervals hold with 95% confidence: they say how far chance in the choice of the held-out texts "
-        "reaches. The held-out "
-        "texts also chose the best epoch, so new texts may be answered a little less well.",
-        "区间的置信度为 95%，反映验证文本的偶然性。最好的一轮也是用验证文本选出的，因此对新文本的得分可能略低。",
+        "Intervals hold with 95% confidence: they say how far chance in the choice of the held-out texts reaches.",
+        "区间的置信度为 95%，反映验证文本的偶然性。",
+    ),
+    "scores_chose_epoch": (
+        "The held-out texts also chose the best epoch, so new texts may be answered a little less well.",
+        "最好的一轮也是用验证文本选出的，因此对新文本的得分可能略低。",
+    ),
+    "scores_chose_cost": (
+        "The held-out texts also chose the linear model's settings, so new texts may be answered a little less well.",
+        "线性模型的设置也是用验证文本选出的，因此对新文本的得分可能略低。",
     ),
     "accuracy": ("accuracy", "准确率"),
     "accuracy_several": ("all labels of a text right", "一条文本的标签全对"),

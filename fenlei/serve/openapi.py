@@ -105,7 +105,12 @@ def _schemas() -> Schema:
         "inside": {"type": "array", "items": {"$ref": "#/components/schemas/Glance"}},
     }
     words = {"type": "string"}
-    glance = {"kind": words, "over": {"enum": ["tokens", "sentences"]}, "steps": {"type": "array", "items": piece}}
+    glance = {
+        "network": {"type": "integer", "minimum": 1},
+        "kind": words,
+        "over": {"enum": ["tokens", "sentences"]},
+        "steps": {"type": "array", "items": piece},
+    }
     shares = {"type": "array", "items": SHARE}
     answer = {"labels": STRINGS, "probabilities": shares, "unknown": {"type": "boolean"}}
     answers = {"type": "array", "items": {"$ref": "#/components/schemas/Prediction"}}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import http.client
 import math
 import os
@@ -117,7 +118,9 @@ def free_address(host: str, port: int) -> tuple[str, int]:
             return str(address[0]), int(tried.getsockname()[1])
     except (OSError, OverflowError) as error:
         reason = (getattr(error, "strerror", None) or str(error)).lower()
-        raise OSError(f"cannot listen at {host} port {port}: {reason}; --port names another") from None
+        elsewhere = isinstance(error, socket.gaierror) or getattr(error, "errno", None) == errno.EADDRNOTAVAIL
+        advice = "--host names an address of this machine" if elsewhere else "--port names another"
+        raise OSError(f"cannot listen at {host} port {port}: {reason}; {advice}") from None
 
 
 def url(host: str, port: int) -> str:

@@ -125,7 +125,7 @@ def trace(bundle: Bundle, text: str, gradients: bool = False) -> Trace:
     ValueError for a bundle without a network, and where the equations give another answer than the runtime.
     """
     if not bundle.model["branches"]:
-        raise ValueError("the bundle is the linear model alone, which has no steps: train with the setting wide=false")
+        raise ValueError("the bundle is the linear model alone, which has no steps: train with --set wide=false")
     predictor = Predictor(bundle)
     model = restore(bundle, predictor.pipeline.stream_sizes()).double().eval()
     watchers = [Watcher(branch) for branch in model.branches]
