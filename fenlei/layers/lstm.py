@@ -35,12 +35,13 @@ def scan(x: Tensor, lengths: Tensor, ways: nn.ModuleList) -> Tensor:
     ``ways`` are one-layer ``nn.LSTM`` of equal sizes, whose second reads each row from its last token to its first.
     Products are summed in float32, cells are kept in it, gates and outputs are rounded.
     """
-    filling = -x.shape[2] % LANES
-    input_weights = torch.stack([pad(way.get_parameter("weight_ih_l0"), (0, filling)) for way in ways])
+    input_weights = torch.stack([way.get_parameter("weight_ih_l0") for way in ways])
+    if filling := -x.shape[2] % LANES:
+        x, input_weights = pad(x, (0, filling)), pad(input_weights, (0, filling))
     state_weights = torch.stack([way.get_parameter("weight_hh_l0") for way in ways])
     biases = torch.stack([way.get_parameter("bias_ih_l0") + way.get_parameter("bias_hh_l0") for way in ways])
     h: Tensor = _Scanned.apply(  # type: ignore[no-untyped-call]
-        pad(x, (0, filling)).bfloat16().contiguous(), lengths.contiguous(), input_weights, state_weights, biases
+        x.bfloat16().contiguous(), lengths.contiguous(), input_weights, state_weights, biases
     )
     return h.flatten(2)
 
