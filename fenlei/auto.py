@@ -54,7 +54,7 @@ FAST = {
 }
 # Of as many texts as another network needs, at a fast pace: the mean of the weights is as good after two epochs as the
 # last weights of three (found on dev, three seeds).
-FAST_LARGE, FAST_LARGE_LEAST = {"schedule": "averaged"}, 2
+FAST_LARGE, FAST_AVERAGED_LEAST = {"schedule": "averaged"}, 2
 CHARACTERS = {"chars": 1, "jieba": 2}  # that a token has, about; of other kinds it has 5
 FEWEST = 60  # texts that are divided into parts
 FEW = 10_000  # texts of which the linear model counts every n-gram, of Chinese ones runs of characters alone
@@ -86,9 +86,7 @@ def decide(texts: Sequence[str], recipe: Recipe, say: Say, unlabelled: int = 0) 
         recipe = recipe.change(tokenizer=name)
     recipe = recipe.change(streams=streams_for(texts, recipe, say), views=views_for(texts, recipe))
     if recipe.epochs is None and recipe.steps is None:
-        most, fewest = MOST_READ, FEWEST_EPOCHS
-        if recipe.pace == "fast":
-            most, fewest = FAST_READ, FAST_LARGE_LEAST if recipe.schedule == "averaged" else FAST_LEAST
+        most, fewest = most_read(recipe)
         recipe = recipe.change(epochs=min(epochs, max(fewest, round(most / max(1, tokens)))))
     if recipe.batch_size is None:
         recipe = recipe.change(batch_size=batch_size_for(len(texts)))
@@ -97,6 +95,13 @@ def decide(texts: Sequence[str], recipe: Recipe, say: Say, unlabelled: int = 0) 
         if recipe.branches != 1:
             say(f"{recipe.branches} networks that answer together: the texts are few enough to train so many")
     return recipe
+
+
+def most_read(recipe: Recipe) -> tuple[int, int]:
+    """How many tokens all epochs may read together, and how many epochs there are even so."""
+    if recipe.pace != "fast":
+        return MOST_READ, FEWEST_EPOCHS
+    return FAST_READ, FAST_AVERAGED_LEAST if recipe.schedule == "averaged" else FAST_LEAST
 
 
 def passes(documents: int, epochs: float, recipe: Recipe) -> float:
@@ -124,8 +129,8 @@ def choose_network(documents: int, tokens: int, read: int, recipe: Recipe, say: 
             say(f"network: {LARGE_MODEL}{', a narrow one' if narrow else ''}, for {size}")
     ours: Mapping[str, Any] = {}
     if recipe.model == LARGE_MODEL and (narrow or large):
-        many = documents >= LARGE
-        ours = FAST | (FAST_LARGE if many else {}) if narrow else LARGE_RATE | (LARGE_DROPOUTS if many else {})
+        ours, of_many = (FAST, FAST_LARGE) if narrow else (LARGE_RATE, LARGE_DROPOUTS)
+        ours = {**ours, **(of_many if documents >= LARGE else {})}
     return recipe.change(**{name: value for name, value in {**USUAL, **ours}.items() if is_open(recipe, name)})
 
 

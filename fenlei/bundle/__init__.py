@@ -31,7 +31,7 @@ from fenlei.bundle.folder import (
     write,
 )
 
-__all__ = ["ALONE", "FORMAT", "ONE_BY_ONE", "Bundle", "alone", "check_outside", "check_target", "size"]
+__all__ = ["ALONE", "FORMAT", "ONE_BY_ONE", "Bundle", "check_outside", "check_target", "size", "without_network"]
 
 # Noted in a graph to whose answers, to the last bit, it is all the same
 ONE_BY_ONE = "steps one by one"  # how many steps of padding a row has
@@ -216,7 +216,7 @@ class Bundle:
 
     def _card(self, files: Mapping[str, bytes]) -> bytes:
         facts = {
-            "network": self.network or alone(self.model),
+            "network": self.network or without_network(self.model),
             "weights": sum(array.size for array in self.weights.values()),
             "tokens in the vocabulary": len(self.vocab),
             "size in MB": sum(map(len, files.values())) / 1e6,
@@ -232,7 +232,7 @@ class Bundle:
         return render(self.labels, tables).encode("utf-8", "backslashreplace")
 
 
-def alone(model: Mapping[str, Any]) -> str:
+def without_network(model: Mapping[str, Any]) -> str:
     """What to say where no network answers; one that was trained and left out is named."""
     left_out = model.get("name")
     return "none, the linear model alone" + (f" ({left_out} was trained and left out)" if left_out else "")

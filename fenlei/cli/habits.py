@@ -56,8 +56,10 @@ def refusal(unknown: Sequence[str], known: Collection[str]) -> str:
 def _advice(option: str, known: Collection[str]) -> str:
     name = option.strip("-").lower().replace("_", "-")
     advice = OPTIONS.get(name, "")
-    if advice == FILE or advice.split(" ")[0] in known:
-        return advice if advice == FILE else f"give {advice}"
+    if advice == FILE:
+        return advice
+    if advice.partition(" ")[0] in known:
+        return f"give {advice}"
     if "out" in (name, OPTIONS.get(name, "").strip("-")):
         return ANSWERS
     close = get_close_matches(f"--{name}", known, 1, 0.8)

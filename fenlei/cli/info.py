@@ -104,12 +104,12 @@ def lines(facts: dict[str, Any]) -> Iterator[tuple[str, str]]:
 
 def network_line(facts: dict[str, Any]) -> str:
     """Which network answers; one that was trained and left out is named, too."""
-    from fenlei.bundle import alone
+    from fenlei.bundle import without_network
 
     if facts["network"]:
         options = listed(facts["model"]["options"])
         return f"{facts['network']} ({options})" if options else str(facts["network"])
-    return alone(facts["model"])
+    return without_network(facts["model"])
 
 
 def trained(epochs: list[int]) -> str:
