@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
+from fenlei import workers
 from fenlei.branch import Branch, Found, Plan
 from fenlei.checkpoint import Checkpoint
 from fenlei.folds import Data, Part
+from fenlei.layers.lstm import core_to_spare
 from fenlei.lessons import Lessons
 from fenlei.models import Deep
 from fenlei.pipeline import Pipeline
@@ -42,7 +44,9 @@ def train_branches(data: Data, pipeline: Pipeline, recipe: Recipe, watch: Watch,
         if count := others(lessons, len(left), checkpoint.ranks):
             team.say(f"{count + 1} networks are trained at a time, each on a core of its own")
             team.start(count)
-        stopped = train_with(team, plan, parts, branches, checkpoint)
+        alone = not count and checkpoint.ranks.count == 1 and workers.usable_cores() > recipe.threads
+        with core_to_spare(alone):
+            stopped = train_with(team, plan, parts, branches, checkpoint)
     for number, found in team.found.items():
         here = branches.get(number)  # it began anew where the other process had ended
         if here is None or (not here.finished and len(here.history) < len(found.history)):

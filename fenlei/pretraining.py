@@ -73,7 +73,7 @@ def pretrain(
     with checkpoint.ranks.alike(recipe.seed):
         guess = Guess(model, recipe.usual("embedding_size"), min(MOST_TOKENS, tokens))
     pretrainer = Pretrainer(guess, encoded, recipe, watch, checkpoint)
-    while len(pretrainer.losses) < recipe.pretrain_epochs:
+    while len(pretrainer.losses) < pretrainer.epochs:
         pretrainer.epoch()
     return pretrainer.losses
 
@@ -92,8 +92,9 @@ class Pretrainer:
         self.windows = Windows(Encoded({"ids": encoded.columns["ids"]}), recipe)
         self.checkpoint, self.ranks, self.device = checkpoint, checkpoint.ranks, device_of(guess)
         self.rng = np.random.default_rng(recipe.seed)
+        self.epochs = recipe.pretrain_epochs or 0
         an_epoch = len(make_batches(self.windows.sizes, recipe, np.random.default_rng(recipe.seed)))
-        self.optimizer = Optimizer(guess, recipe, max(1, recipe.pretrain_epochs * an_epoch), self.ranks)
+        self.optimizer = Optimizer(guess, recipe, max(1, self.epochs * an_epoch), self.ranks)
         self.losses: list[float] = []
         self.seen, self.done, self.order = Meter(), 0, self.rng.bit_generator.state
         if (state := checkpoint.now("reading")) is not None:
@@ -104,7 +105,7 @@ class Pretrainer:
         self.guess.train()
         last = time.perf_counter()
         self.order = self.rng.bit_generator.state
-        number, epochs = len(self.losses) + 1, self.recipe.pretrain_epochs
+        number = len(self.losses) + 1
         batches = make_batches(self.windows.sizes, self.recipe, self.rng)
         for rows in batches[self.done :]:
             stop, due = self.step(rows)
@@ -112,7 +113,7 @@ class Pretrainer:
             if self.watch is not None and self.seen.documents and time.perf_counter() - last > TICK:
                 last = time.perf_counter()
                 read = sum(map(len, batches[: self.done]))
-                self.watch(Step(number, epochs, read, len(self.windows.encoded), self.seen.loss, 0.0, "reading"))
+                self.watch(Step(number, self.epochs, read, len(self.windows.encoded), self.seen.loss, 0.0, "reading"))
             if due:
                 self.checkpoint.save("reading", f"reading {number}, {self.done} batches", self.state())
             if stop:

@@ -21,6 +21,7 @@ USUAL = {
     "learning_rate": 1e-3,
     "schedule": "linear",
     "adversarial": 1.0,
+    "pretrain_epochs": 0,
 }
 OPEN = (
     *USUAL,
@@ -93,7 +94,7 @@ class Recipe:
     seed: int = 0
     epochs: int | None = None
     steps: int | None = None
-    pretrain_epochs: int = 0
+    pretrain_epochs: int | None = None
     batch_size: int | None = None
     batch_tokens: int = 16_384
     learning_rate: float | None = None

@@ -117,8 +117,8 @@ def test_nothing_is_left_open_and_a_decided_recipe_stays(name: str, texts: list[
 def test_what_was_asked_for_is_kept() -> None:
     asked = {"tokenizer": "chars", "streams": (), "views": (("chars", 2),), "epochs": 1, "batch_size": 7, "branches": 2}
     recipe, said = decided(THAI, pretrain_epochs=2, **asked)
-    decided_here = {"model": "bilstm", "ngram_min_count": 1, "window": 16_384} | USUAL
-    assert recipe == Recipe(pretrain_epochs=2, **decided_here, **asked)  # type: ignore[arg-type]
+    decided_here = {"model": "bilstm", "ngram_min_count": 1, "window": 16_384} | USUAL | {"pretrain_epochs": 2}
+    assert recipe == Recipe(**decided_here, **asked)  # type: ignore[arg-type]
     assert said == []
 
 
@@ -211,10 +211,10 @@ def test_few_texts_get_several_networks(texts: list[str], networks: int) -> None
     assert more == (1 if len(texts) < FEWEST else {5: 10, 3: 6, 1: 3}[networks])
 
 
-def test_many_texts_get_the_faster_network_and_rate() -> None:
-    many, few = ["好的"] * 100_000, ["好的"] * 100
+def test_many_tokens_get_the_faster_network_and_rate() -> None:
+    many, few = ["好的" * 25] * 100_000, ["好的"] * 100
     recipe, said = decided(many)
-    assert (recipe.model, recipe.learning_rate) == ("mingru", 3e-3)
+    assert (recipe.model, recipe.learning_rate, recipe.pretrain_epochs) == ("mingru", 3e-3, 0)
     assert (recipe.dropout, recipe.embedding_dropout, recipe.token_dropout) == (0.5, 0.4, 0.2)
     for name, usual in USUAL.items():
         assert getattr(decided(many, **{name: usual})[0], name) == usual, "set by hand, though to what it usually is"
@@ -223,12 +223,34 @@ def test_many_texts_get_the_faster_network_and_rate() -> None:
     assert decided(endless, epochs=4)[0].adversarial == 1, "fewer tokens in all"
     assert decided(endless, steps=100)[0].adversarial == 1, "steps have fewer too"
     assert decided(few, pace="fast")[0].adversarial == decided(many, pace="fast")[0].adversarial == 0
-    assert "network: mingru, for 100,000 texts of about 2 tokens" in said
+    assert "network: mingru, for 100,000 texts of about 50 tokens" in said
     assert (decided(few)[0].model, decided(few)[0].learning_rate) == ("bilstm", 1e-3)
     assert decided(many, model="bilstm")[0].learning_rate == 1e-3
     assert decided(many, learning_rate=1e-4)[0].learning_rate == 1e-4
     assert decided(many, options={"hidden_size": 8})[0].model == "bilstm"
     assert decided(many, model=None)[0].model is None
+
+
+def test_many_short_texts_teach_what_stands_where_before_the_labels() -> None:
+    titles = ["好的" * 10] * 100_000
+    recipe, said = decided(titles)
+    assert (recipe.model, recipe.adversarial, recipe.pretrain_epochs, recipe.epochs) == ("bilstm", 1, 5, 4)
+    assert "hidden tokens are guessed first: 100,000 short texts teach what stands where" in said
+    thorough = decided(titles, pace="thorough")[0]
+    assert (thorough.branches, thorough.pretrain_epochs, thorough.epochs) == (3, 12, 5)
+    assert decided(titles, options={"hidden_size": 16})[0].pretrain_epochs == 5
+    assert decided(titles[1:])[0].pretrain_epochs == 0
+
+
+@pytest.mark.parametrize(
+    "settings",
+    [{"epochs": 4}, {"steps": 100}, {"pretrain_epochs": 0}, {"pace": "fast"}, {"model": "textcnn"}, {"model": None}],
+    ids=str,
+)
+def test_not_where_somebody_set_the_pace_or_another_network(settings: dict[str, object]) -> None:
+    recipe, said = decided(["好的" * 10] * 100_000, **settings)
+    assert not recipe.pretrain_epochs
+    assert not any("hidden tokens" in sentence for sentence in said)
 
 
 def test_where_several_networks_read_much_each_learns_every_batch_once() -> None:

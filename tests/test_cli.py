@@ -15,6 +15,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -24,6 +25,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 
+from fenlei import cli
 from fenlei.checkpoint import locked
 from fenlei.cli import main
 from fenlei.cli.arguments import fits, size
@@ -1250,3 +1252,15 @@ def test_training_goes_on_without_a_cache_that_cannot_be_had(
     monkeypatch.setenv("FENLEI_CACHE", str(tmp_path / "cache"))
     assert main(["train", str(data / "train.tsv"), "--set", "model=null", "--out", str(tmp_path / "c")]) == 1
     assert "FENLEI_CACHE_SIZE is 'much', expected a number of bytes" in capsys.readouterr().err
+
+
+def test_a_librarys_warning_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
+    def run(_: object) -> None:
+        warnings.warn("the first half\n and the other", stacklevel=1)
+
+    monkeypatch.setattr(cli, "understood", lambda _: argparse.Namespace(run=run))
+    monkeypatch.setattr(warnings, "showwarning", warnings.showwarning)  # put back afterwards
+    with warnings.catch_warnings():
+        warnings.simplefilter("always")
+        assert cli.main([]) == cli.DONE
+    assert capsys.readouterr().err == "fenlei: the first half and the other\n"

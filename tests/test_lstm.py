@@ -1,5 +1,7 @@
 """The compiled LSTM in bfloat16 against torch's in float64, and torch's own in bfloat16."""
 
+import threading
+
 import pytest
 import torch
 from torch import nn
@@ -91,6 +93,43 @@ def test_a_row_has_the_same_bits_alone_in_any_order_and_with_other_padding():
     for row, length in enumerate(lengths):
         alone = in_bf16(layer, x[row : row + 1, :length], lengths[row : row + 1])
         assert torch.equal(alone[0], together[row, :length])
+
+
+@needs_loop
+@both_ways
+@pytest.mark.parametrize("threads", [1, 2])
+def test_with_a_core_to_spare_both_ways_run_at_once_and_give_the_same_bits(bidirectional, threads, monkeypatch):
+    layer, x, lengths = layer_and_text(13, 9, 50, 48, bidirectional)
+    expected = results(layer, x, lengths)
+    names, real = [], lstm.kernels.call
+    monkeypatch.setattr(
+        lstm.kernels, "call", lambda *given: names.append(threading.current_thread().name) or real(*given)
+    )
+    torch.set_num_threads(threads)
+    layer.zero_grad()
+    with lstm.core_to_spare(threads == 1):
+        found = results(layer, x, lengths)
+    assert all(map(torch.equal, found, expected))
+    assert len(set(names)) == 1 + bidirectional
+    names.clear()
+    torch.set_num_threads(1)
+    in_bf16(layer, x, lengths)
+    assert len(set(names)) == 1, "not without one"
+
+
+@needs_loop
+def test_what_fails_beside_is_told(monkeypatch):
+    layer, x, lengths = layer_and_text(3, 4, 16, 16, bidirectional=True)
+    real = lstm.kernels.call
+
+    def fail(*given):
+        if threading.current_thread() is not threading.main_thread():
+            raise MemoryError("no room")
+        return real(*given)
+
+    monkeypatch.setattr(lstm.kernels, "call", fail)
+    with lstm.core_to_spare(there=True), pytest.raises(MemoryError, match="no room"):
+        in_bf16(layer, x, lengths)
 
 
 @needs_loop

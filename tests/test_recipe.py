@@ -38,6 +38,9 @@ def test_a_count_is_a_whole_number_from_one_on(name: str, value: object) -> None
 @pytest.mark.parametrize("name", FROM_ZERO)
 @pytest.mark.parametrize("value", [-1, 0.0, None, False], ids=repr)
 def test_a_seed_and_epochs_before_the_first_are_whole_numbers_from_zero_on(name: str, value: object) -> None:
+    if value is None and name in OPEN:
+        assert getattr(Recipe().change(**{name: None}), name) is None
+        return
     with pytest.raises(ValueError, match=COUNT.format(name, 0, value)):
         Recipe().change(**{name: value})
     assert getattr(Recipe().change(**{name: 0}), name) == 0

@@ -7,6 +7,7 @@ import errno
 import io
 import os
 import sys
+import warnings
 from collections.abc import Sequence
 
 from fenlei import __version__
@@ -38,6 +39,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # half a surrogate pair in a text must not end the work
     arguments = understood(sys.argv[1:] if argv is None else argv)
+    warnings.showwarning = warn
     try:
         arguments.run(arguments)
         sys.stdout.flush()
@@ -86,6 +88,11 @@ def fail(message: str, status: int) -> int:
     """One line on standard error."""
     print(f"fenlei: {visible(' '.join(message.split()))}", file=sys.stderr)
     return status
+
+
+def warn(message: Warning | str, *_: object, **__: object) -> None:
+    """What a library warns of, in one line on standard error: where in the code it stands is nobody's business here."""
+    print(f"fenlei: {visible(' '.join(str(message).split()))}", file=sys.stderr)
 
 
 def sentence(error: Exception) -> str:

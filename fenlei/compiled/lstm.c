@@ -172,33 +172,28 @@ VECTORS void step_forward(const Batch *batch, int64_t way, int64_t unit, int64_t
     }
 }
 
-/* h (B, T, ways, H), zero past a row's end, and for the way back gates (ways, N, 4H), of each 16 units i, f, g, o, and
- * cells (ways, N, H). weights are those of pack_forward, biases (ways, 4H) in torch's order. */
-static TARGET void lstm_forward(const Batch *batch, const bf16 *weights, const float *biases, bf16 *h, bf16 *gates,
-                                float *cells)
+/* One way's part of h (B, T, ways, H), zero past a row's end, and for the way back gates (N, 4H), of each 16 units
+ * i, f, g, o, and cells (N, H). weights are those of pack_forward, biases (4H) in torch's order. */
+static TARGET void lstm_forward(const Batch *batch, int64_t way, const bf16 *weights, const float *biases, bf16 *h,
+                                bf16 *gates, float *cells)
 {
-    const int64_t B = batch->B, T = batch->T, D = batch->D, H = batch->H, ways = batch->ways, N = batch->N;
-    for (int64_t way = 0; way < ways; way++) {
-        int64_t slot = 0, slot_before = 0;
-        for (int64_t step = 0, n; (n = step < T ? going_on(batch, step) : 0); step++, slot_before = slot, slot += n) {
-            const int64_t tiles = (n + HEIGHT - 1) / HEIGHT;
-            for (int64_t unit = 0; unit < H; unit += 16)
-                for (int64_t tile = 0; tile < tiles; tile++) {
-                    const int64_t rank = tile * n / tiles;
+    const int64_t B = batch->B, T = batch->T, D = batch->D, H = batch->H, ways = batch->ways;
+    int64_t slot = 0, slot_before = 0;
+    for (int64_t step = 0, n; (n = step < T ? going_on(batch, step) : 0); step++, slot_before = slot, slot += n) {
+        const int64_t tiles = (n + HEIGHT - 1) / HEIGHT;
+        for (int64_t unit = 0; unit < H; unit += 16)
+            for (int64_t tile = 0; tile < tiles; tile++) {
+                const int64_t rank = tile * n / tiles;
 #define CALL(MANY)                                                                                                     \
     step_forward(batch, way, unit, rank, MANY, step, slot, slot_before, weights + unit * 4 * (D + H), biases, h,       \
                  gates, cells)
-                    EACH_TILE((tile + 1) * n / tiles - rank, CALL)
+                EACH_TILE((tile + 1) * n / tiles - rank, CALL)
 #undef CALL
-                }
-        }
-        weights += 4 * H * (D + H);
-        biases += 4 * H;
-        gates += N * 4 * H;
-        cells += N * H;
+            }
     }
     for (int64_t b = 0; b < B; b++)
-        memset(h + (b * T + batch->lengths[b]) * ways * H, 0, (T - batch->lengths[b]) * ways * H * sizeof(bf16));
+        for (int64_t t = batch->lengths[b]; t < T; t++)
+            memset(h + ((b * T + t) * ways + way) * H, 0, H * sizeof(bf16));
 }
 
 /* The matrices of one way, torch's weight_ih (4H, D) and weight_hh (4H, H), as step_forward reads them (4H (D + H)):
@@ -301,8 +296,8 @@ VECTORS void step_back(const Batch *batch, int64_t way, int64_t column, int64_t 
             const int64_t d = column + 16 * k;
             if (d >= D)
                 _mm512_storeu_ps(output + d - D, sums[r][k]);
-            else /* both ways read every step, way 0 before way 1 */
-                _mm512_storeu_ps(input + d, way ? _mm512_add_ps(_mm512_loadu_ps(input + d), sums[r][k]) : sums[r][k]);
+            else
+                _mm512_storeu_ps(input + d, sums[r][k]);
         }
     }
 }
@@ -382,43 +377,36 @@ static TARGET void weights_back(const Batch *batch, int64_t way, const bf16 *dga
         chunk_back(batch, dgates, inputs, outputs, filled, room);
 }
 
-/* From the gradient of h, dh (B, T, ways, H), those of x, dx (B, T, D), of the matrices, dweight_ih (ways, 4H, D) and
- * dweight_hh (ways, 4H, H), and of the biases (ways, 4H), all zero before. Scratch: dgates (N, 4H), carry (2, B, H) and
- * what room has. weights are those of pack_back, gates and cells those that lstm_forward kept. */
-static TARGET void lstm_backward(const Batch *batch, const bf16 *weights, const bf16 *gates, const float *cells,
-                                 const bf16 *dh, bf16 *dgates, float *carry, Sums room, float *dbias, float *dx)
+/* From the gradient of h, dh (B, T, ways, H), one way's share of that of x, dx (B, T, D), and the gradients of its
+ * matrices, dweight_ih (4H, D) and dweight_hh (4H, H), and biases (4H), all zero before. Scratch: dgates (N, 4H),
+ * carry (2, B, H) and what room has. weights are those of pack_back, gates and cells those that lstm_forward kept. */
+static TARGET void lstm_backward(const Batch *batch, int64_t way, const bf16 *weights, const bf16 *gates,
+                                 const float *cells, const bf16 *dh, bf16 *dgates, float *carry, Sums room,
+                                 float *dbias, float *dx)
 {
-    const int64_t B = batch->B, D = batch->D, H = batch->H, N = batch->N;
-    float *dc = carry + B * H;
-    for (int64_t way = 0; way < batch->ways; way++) {
-        memset(carry, 0, 2 * B * H * sizeof(float));
-        for (int64_t step = batch->T - 1, slot = N; step >= 0; step--) {
-            const int64_t n = going_on(batch, step), tiles = (n + HEIGHT - 1) / HEIGHT;
-            slot -= n;
-            const int64_t slot_before = step ? slot - going_on(batch, step - 1) : 0;
-            for (int64_t rank = 0; rank < n; rank++) {
-                const int64_t place = place_of(batch, way, rank, step);
-                gates_back(batch, dh + (place * batch->ways + way) * H, gates + (slot + rank) * 4 * H,
-                           cells + (slot + rank) * H, step ? cells + (slot_before + rank) * H : NULL, carry + rank * H,
-                           dc + rank * H, dgates + (slot + rank) * 4 * H, dbias);
-            }
-            for (int64_t column = 0; column < (step ? D + H : D); column += WIDTH)
-                for (int64_t tile = 0; tile < tiles; tile++) {
-                    const int64_t rank = tile * n / tiles;
+    const int64_t D = batch->D, H = batch->H;
+    float *dc = carry + batch->B * H;
+    memset(carry, 0, 2 * batch->B * H * sizeof(float));
+    for (int64_t step = batch->T - 1, slot = batch->N; step >= 0; step--) {
+        const int64_t n = going_on(batch, step), tiles = (n + HEIGHT - 1) / HEIGHT;
+        slot -= n;
+        const int64_t slot_before = step ? slot - going_on(batch, step - 1) : 0;
+        for (int64_t rank = 0; rank < n; rank++) {
+            const int64_t place = place_of(batch, way, rank, step);
+            gates_back(batch, dh + (place * batch->ways + way) * H, gates + (slot + rank) * 4 * H,
+                       cells + (slot + rank) * H, step ? cells + (slot_before + rank) * H : NULL, carry + rank * H,
+                       dc + rank * H, dgates + (slot + rank) * 4 * H, dbias);
+        }
+        for (int64_t column = 0; column < (step ? D + H : D); column += WIDTH)
+            for (int64_t tile = 0; tile < tiles; tile++) {
+                const int64_t rank = tile * n / tiles;
 #define CALL(MANY)                                                                                                     \
     step_back(batch, way, column, rank, MANY, step, dgates + slot * 4 * H, weights + column * 4 * H, dx, carry)
-                    EACH_TILE((tile + 1) * n / tiles - rank, CALL)
+                EACH_TILE((tile + 1) * n / tiles - rank, CALL)
 #undef CALL
-                }
-        }
-        weights_back(batch, way, dgates, &room);
-        weights += blocks_of(D, H) * WIDTH * 4 * H;
-        gates += N * 4 * H;
-        cells += N * H;
-        dbias += 4 * H;
-        room.dweight_ih += 4 * H * D;
-        room.dweight_hh += 4 * H * H;
+            }
     }
+    weights_back(batch, way, dgates, &room);
 }
 
 #else

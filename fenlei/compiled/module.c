@@ -100,10 +100,10 @@ LOOP(pool_back_bf16, 16, pool_back_bf16(P(9), P(10), P(12), N(11), POOLED(0), P(
 
 LOOP(lstm_pack_forward, 5, pack_forward(P(0), P(1), N(2), N(3), P(4)))
 LOOP(lstm_pack_back, 5, pack_back(P(0), P(1), N(2), N(3), P(4)))
-LOOP(lstm_forward, 15, lstm_forward(BATCH, P(11), P(12), P(1), P(13), P(14)))
-LOOP(lstm_backward, 24,
-     lstm_backward(BATCH, P(11), P(12), P(13), P(14), P(15), P(16), (Sums){P(17), P(18), P(19), P(20), P(21)}, P(22),
-                   P(23)))
+LOOP(lstm_forward, 16, lstm_forward(BATCH, N(11), P(12), P(13), P(1), P(14), P(15)))
+LOOP(lstm_backward, 25,
+     lstm_backward(BATCH, N(11), P(12), P(13), P(14), P(15), P(16), P(17), (Sums){P(18), P(19), P(20), P(21), P(22)},
+                   P(23), P(24)))
 #endif
 
 LOOP(spell, 6, result = spell(P(0), P(1), N(2), P(3), P(4), P(5)))

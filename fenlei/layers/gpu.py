@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import textwrap
 import warnings
 from functools import cache
 
@@ -85,7 +86,8 @@ def _works(device: torch.device) -> bool:
     try:
         forward(torch.zeros(1, 1, 1, 2, 1, device=device), torch.ones(1, dtype=torch.int64, device=device))
     except Exception as error:  # noqa: BLE001 - whatever it is, there is a loop in torch
-        warnings.warn(f"Triton has no kernels for {device}, mingru trains more slowly: {error}", stacklevel=2)
+        why = textwrap.shorten(str(error), 160, placeholder=" ...")  # a compiler's whole command line may be in it
+        warnings.warn(f"Triton has no kernels for {device}, mingru trains more slowly: {why}", stacklevel=2)
         return False
     return True
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any, NamedTuple
 
 import torch
@@ -14,7 +17,20 @@ from fenlei.layers import kernels
 
 LANES = 16  # numbers in a register: states are a multiple of these, and inputs are filled up to one
 HEIGHT, WIDTH, CHUNK = 6, 64, 128  # of a tile in ``lstm.c``, and pairs of tokens that share one
-MOST_THREADS = 2  # torch's own kernel is the faster one with more: this one has one thread
+MOST_THREADS = 2  # torch's own kernel is the faster one with more: this one has a thread a way
+_aside = ThreadPoolExecutor(1, "the other way of an LSTM")
+_spare = False
+
+
+@contextlib.contextmanager
+def core_to_spare(there: bool) -> Iterator[None]:
+    """Within, the two ways are computed side by side if a core is ``there`` for the second: the same bits, sooner."""
+    global _spare
+    before, _spare = _spare, there
+    try:
+        yield
+    finally:
+        _spare = before
 
 
 def has(x: Tensor, hidden_size: int) -> bool:
@@ -82,7 +98,11 @@ class _Scanned(torch.autograd.Function):
         gates = x.new_empty(ways, batch.sizes[-1], 4 * size)
         cells = gates.new_empty(ways, batch.sizes[-1], size, dtype=torch.float32)
         packed = _pack("lstm_pack_forward", matrices, x.shape[2] + size)
-        kernels.call("lstm_forward", *batch.arguments, packed, biases, gates, cells)
+
+        def read(way: int) -> None:
+            kernels.call("lstm_forward", *batch.arguments, way, packed[way], biases[way], gates[way], cells[way])
+
+        _each(ways, read)
         ctx.save_for_backward(*batch[:-1], *matrices, gates, cells)
         ctx.sizes = batch.sizes
         return batch.h
@@ -95,22 +115,39 @@ class _Scanned(torch.autograd.Function):
         count, steps, depth, size, ways, tokens = batch.sizes
         blocks, panels = -(-(depth + size) // WIDTH), -(-4 * size // HEIGHT)
         packed = _pack("lstm_pack_back", (input_weights, state_weights), blocks * WIDTH)
-        scratch = gates.new_empty(tokens, 4 * size), cells.new_empty(2, count, size)
         dweights = [torch.zeros_like(each, dtype=torch.float32) for each in (input_weights, state_weights)]
-        room = [
-            gates.new_empty(each)
-            for each in (
-                (panels, CHUNK, HEIGHT, 2),
-                (blocks, CHUNK, WIDTH, 2),
-                (4 * size + HEIGHT, 2),
-            )
-        ]
-        dbiases, dx = cells.new_zeros(ways, 4 * size), cells.new_zeros(count, steps, depth)
+        dbiases, dx = cells.new_zeros(ways, 4 * size), cells.new_zeros(ways, count, steps, depth)
         dh = gradients[0].to(gates.dtype).contiguous()
-        kernels.call(
-            "lstm_backward", *batch.arguments, packed, gates, cells, dh, *scratch, *dweights, *room, dbiases, dx
-        )
-        return dx, None, *dweights, dbiases
+
+        def back(way: int) -> None:
+            scratch = gates.new_empty(tokens, 4 * size), cells.new_empty(2, count, size)
+            room = [
+                gates.new_empty(each)
+                for each in (
+                    (panels, CHUNK, HEIGHT, 2),
+                    (blocks, CHUNK, WIDTH, 2),
+                    (4 * size + HEIGHT, 2),
+                )
+            ]
+            kept, sums = (packed[way], gates[way], cells[way]), [each[way] for each in dweights]
+            kernels.call(
+                "lstm_backward", *batch.arguments, way, *kept, dh, *scratch, *sums, *room, dbiases[way], dx[way]
+            )
+
+        _each(ways, back)
+        return dx[0] if ways == 1 else dx[0].add_(dx[1]), None, *dweights, dbiases
+
+
+def _each(ways: int, work: Callable[[int], None]) -> None:
+    """``work`` for each way; it runs without the interpreter's lock."""
+    aside = ways == 2 and (_spare or torch.get_num_threads() > 1)
+    other = _aside.submit(work, 1) if aside else None
+    try:
+        for way in range(1 if aside else ways):
+            work(way)
+    finally:
+        if other is not None:
+            other.result()
 
 
 def _pack(loop: str, matrices: tuple[Tensor, Tensor], columns: int) -> Tensor:
