@@ -40,15 +40,17 @@ ABLATION: dict[str, dict[str, object]] = {
     "default": {},
     "linear model alone": {"model": None},
     "network alone": {"wide": False},
-    "one network": {"branches": 1},
+    "three networks": {"branches": 3},
     "ids only": {"streams": []},
     "no token dropout": {"token_dropout": 0.0},
     "no embedding dropout": {"embedding_dropout": 0.0},
     "no label smoothing": {"label_smoothing": 0.0},
-    "hidden tokens first, 3 epochs": {"pretrain_epochs": 3},
-    "bilstm": {"model": "bilstm"},
+    "batches learned once": {"adversarial": 0.0},
+    "hidden tokens first, 5 epochs": {"pretrain_epochs": 5},
+    "mean of the weights": {"schedule": "averaged"},
+    "mingru": {"model": "mingru"},
+    "rcnn": {"model": "rcnn"},
     "textcnn": {"model": "textcnn"},
-    "not adversarial": {"adversarial": 0.0},
 }
 Run = dict[str, Any]
 
@@ -192,7 +194,7 @@ def main() -> None:
             if run in PEERS:
                 found = PEERS[run](train, dev)
             elif arguments.ablation:
-                found = run_fenlei(train, dev, "default", seed, ABLATION[run] | settings)
+                found = run_fenlei(train, dev, "default", seed, settings | ABLATION[run])
             else:
                 found = run_fenlei(train, dev, run, seed, settings)
             results.append({"set": name, "run": run, "seed": seed, "train": len(train), "dev": len(dev)} | found)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import json
 import os
@@ -116,6 +117,17 @@ def test_the_same_bits_side_by_side(
     assert "2 networks are trained at a time, each on a core of its own" in log.notes()
     assert {epoch.network for epoch in log.epochs()} == {1, 2, 3}
     assert digest(found) == digest(alone(chinese[0], dev, recipe))
+
+
+@pytest.mark.parametrize(("branches", "cores", "spare"), [(1, 2, True), (1, 1, False), (2, 2, False)])
+def test_a_core_is_to_spare_where_one_network_trains_alone(
+    branches: int, cores: int, spare: bool, chinese: Sets, tiny: Recipe, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    told: list[bool] = []
+    monkeypatch.setattr("fenlei.branches.core_to_spare", lambda there: told.append(there) or contextlib.nullcontext())
+    force(monkeypatch, cores)
+    learn(*chinese, tiny.change(branches=branches, wide=False), Log())
+    assert told == [spare]
 
 
 def test_the_network_of_a_killed_process_is_trained_here(

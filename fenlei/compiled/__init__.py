@@ -1,7 +1,7 @@
 """The compiled loops, plain C over plain arrays, where the installation could compile them; each has a twin in Python.
 
 ``LOADED`` says whether they are there. ``FENLEI_KERNELS=0`` in the environment leaves them out. There are no threads
-and no allocations in them, and they run without the interpreter's lock.
+and no allocations in them, and they run without the interpreter's lock, so callers may have threads.
 """
 
 from __future__ import annotations
