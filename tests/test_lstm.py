@@ -1,6 +1,9 @@
 """The compiled LSTM in bfloat16 against torch's in float64, and torch's own in bfloat16."""
 
+import os
+import signal
 import threading
+import time
 
 import pytest
 import torch
@@ -115,6 +118,24 @@ def test_with_a_core_to_spare_both_ways_run_at_once_and_give_the_same_bits(bidir
     torch.set_num_threads(1)
     in_bf16(layer, x, lengths)
     assert len(set(names)) == 1, "not without one"
+
+
+@needs_loop
+@pytest.mark.filterwarnings("ignore::DeprecationWarning")  # of forks beside threads, from Python 3.12 on
+def test_a_forked_process_has_a_thread_of_its_own():
+    layer, x, lengths = layer_and_text(3, 4, 16, 16, bidirectional=True)
+    with lstm.core_to_spare(there=True):
+        expected = in_bf16(layer, x, lengths)
+        child = os.fork()
+        if not child:
+            os._exit(int(not torch.equal(in_bf16(layer, x, lengths), expected)))
+        until = time.monotonic() + 30
+        while not (ended := os.waitpid(child, os.WNOHANG))[0] and time.monotonic() < until:
+            time.sleep(0.01)
+        if not ended[0]:
+            os.kill(child, signal.SIGKILL)
+            os.waitpid(child, 0)
+    assert ended == (child, 0)
 
 
 @needs_loop

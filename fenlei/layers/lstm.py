@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import os
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from functools import cache
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +20,6 @@ from fenlei.layers import kernels
 LANES = 16  # numbers in a register: states are a multiple of these, and inputs are filled up to one
 HEIGHT, WIDTH, CHUNK = 6, 64, 128  # of a tile in ``lstm.c``, and pairs of tokens that share one
 MOST_THREADS = 2  # torch's own kernel is the faster one with more: this one has a thread a way
-_aside = ThreadPoolExecutor(1, "the other way of an LSTM")
 _spare = False
 
 
@@ -138,10 +139,16 @@ class _Scanned(torch.autograd.Function):
         return dx[0] if ways == 1 else dx[0].add_(dx[1]), None, *dweights, dbiases
 
 
+@cache
+def _thread(process: int) -> ThreadPoolExecutor:
+    """What reads the second way; a forked ``process`` needs one of its own."""
+    return ThreadPoolExecutor(1, "the other way of an LSTM")
+
+
 def _each(ways: int, work: Callable[[int], None]) -> None:
-    """``work`` for each way; it runs without the interpreter's lock."""
+    """``work`` for each way, without the interpreter's lock; the second way aside where there is a core for it."""
     aside = ways == 2 and (_spare or torch.get_num_threads() > 1)
-    other = _aside.submit(work, 1) if aside else None
+    other = _thread(os.getpid()).submit(work, 1) if aside else None
     try:
         for way in range(1 if aside else ways):
             work(way)
