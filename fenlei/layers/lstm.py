@@ -142,7 +142,7 @@ class _Scanned(torch.autograd.Function):
 @cache
 def _thread(process: int) -> ThreadPoolExecutor:
     """What reads the second way; a forked ``process`` needs one of its own."""
-    return ThreadPoolExecutor(1, "the other way of an LSTM")
+    return ThreadPoolExecutor(1, f"second way of an LSTM, process {process}")
 
 
 def _each(ways: int, work: Callable[[int], None]) -> None:
