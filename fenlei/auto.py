@@ -35,11 +35,7 @@ HAN = re.compile("[\u4e00-\u9fff]")
 HAN_SHARE = 0.1  # of the characters: under this jieba's dictionary has nothing to find
 SAMPLE = 2000  # texts looked at
 LARGE = 100_000  # texts that are many
-# So many, if they are short, first teach a network what stands where.
-PRETRAINED = {
-    "steady": {"pretrain_epochs": 5, "epochs": 4},
-    "thorough": {"pretrain_epochs": 12, "epochs": 5},
-}
+PRETRAINING = {"steady": 3, "thorough": 10}  # epochs in which so many, if they are short, first teach what stands where
 LARGE_MODEL, LARGE_RATE = "mingru", {"learning_rate": 3e-3}
 LARGE_DROPOUTS = {"dropout": 0.5, "embedding_dropout": 0.4, "token_dropout": 0.2}
 # Tokens that a network reads in all epochs, for a training is to take minutes: where the usual epochs have more than
@@ -139,7 +135,7 @@ def choose_network(documents: int, tokens: int, read: int, recipe: Recipe, say: 
         ours, of_many = (FAST, FAST_LARGE) if narrow else (LARGE_RATE, LARGE_DROPOUTS)
         ours = {**ours, **(of_many if documents >= LARGE else {})}
     elif recipe.model == SMALL_MODEL and documents >= LARGE and not much and not paced(recipe):
-        ours = PRETRAINED[recipe.pace]
+        ours = {"pretrain_epochs": PRETRAINING[recipe.pace]}
         say(f"hidden tokens are guessed first: {documents:,} short texts teach what stands where")
     return recipe.change(**{name: value for name, value in {**USUAL, **ours}.items() if is_open(recipe, name)})
 
