@@ -53,7 +53,7 @@ FAST = {
     "batch_size": 256,
     "learning_rate": 5e-3,
 }
-# Of as many texts as another network needs, at a fast pace: the mean of the weights is as good after two epochs as the
+# Of many texts, at a fast pace: the mean of the weights is as good after two epochs as the
 # last weights of three (found on dev, three seeds).
 FAST_LARGE, FAST_AVERAGED_LEAST = {"schedule": "averaged"}, 2
 CHARACTERS = {"chars": 1, "jieba": 2}  # that a token has, about; of other kinds it has 5
