@@ -53,8 +53,8 @@ FAST = {
     "batch_size": 256,
     "learning_rate": 5e-3,
 }
-# Of many texts, at a fast pace: the mean of the weights is as good after two epochs as the
-# last weights of three (found on dev, three seeds).
+# Of many texts, at a fast pace: the mean of the weights is as good after two epochs as the last weights of three (found
+# on dev, three seeds).
 FAST_LARGE, FAST_AVERAGED_LEAST = {"schedule": "averaged"}, 2
 CHARACTERS = {"chars": 1, "jieba": 2}  # that a token has, about; of other kinds it has 5
 FEWEST = 60  # texts that are divided into parts
@@ -121,27 +121,27 @@ def choose_network(documents: int, tokens: int, read: int, recipe: Recipe, say: 
     ``mingru`` learns many short texts by heart unless more is hidden from it; on fewer and longer ones that hides too
     much. ``tokens`` are those of an epoch, ``read`` those of all.
     """
-    fast = recipe.pace == "fast"
-    much = read > MUCH_TOKENS or (fast and documents >= LARGE)
+    many, fast = documents >= LARGE, recipe.pace == "fast"
     narrow = fast and tokens > FAST_TOKENS
+    hurried = narrow or read > MUCH_TOKENS or (fast and many)
     if recipe.model == "auto":
-        other = (much or narrow) and not recipe.options
+        other = hurried and not recipe.options
         recipe = recipe.change(model=LARGE_MODEL if other else SMALL_MODEL)
         if other:
             size = f"{documents:,} texts of about {tokens / max(1, documents):,.0f} tokens"
             say(f"network: {LARGE_MODEL}{', a narrow one' if narrow else ''}, for {size}")
     ours: Mapping[str, Any] = {}
-    if recipe.model == LARGE_MODEL and (narrow or much or documents >= LARGE):
+    if recipe.model == LARGE_MODEL and (hurried or many):
         ours, of_many = (FAST, FAST_LARGE) if narrow else (LARGE_RATE, LARGE_DROPOUTS)
-        ours = {**ours, **(of_many if documents >= LARGE else {})}
-    elif recipe.model == SMALL_MODEL and documents >= LARGE and not much and not paced(recipe):
+        ours = {**ours, **(of_many if many else {})}
+    elif recipe.model == SMALL_MODEL and many and not hurried and not epochs_are_set(recipe):
         ours = {"pretrain_epochs": PRETRAINING[recipe.pace]}
         say(f"hidden tokens are guessed first: {documents:,} short texts teach what stands where")
     return recipe.change(**{name: value for name, value in {**USUAL, **ours}.items() if is_open(recipe, name)})
 
 
-def paced(recipe: Recipe) -> bool:
-    """Whether somebody has said how long a network is to learn."""
+def epochs_are_set(recipe: Recipe) -> bool:
+    """Whether somebody has said how long a network is to learn, one way or another."""
     return not all(is_open(recipe, name) for name in ("epochs", "steps", "pretrain_epochs"))
 
 

@@ -92,7 +92,7 @@ class Pretrainer:
         self.windows = Windows(Encoded({"ids": encoded.columns["ids"]}), recipe)
         self.checkpoint, self.ranks, self.device = checkpoint, checkpoint.ranks, device_of(guess)
         self.rng = np.random.default_rng(recipe.seed)
-        self.epochs = recipe.pretrain_epochs or 0
+        self.epochs: int = recipe.usual("pretrain_epochs")
         an_epoch = len(make_batches(self.windows.sizes, recipe, np.random.default_rng(recipe.seed)))
         self.optimizer = Optimizer(guess, recipe, max(1, self.epochs * an_epoch), self.ranks)
         self.losses: list[float] = []

@@ -227,7 +227,8 @@ def tokens_read(lessons: Lessons) -> float:
     recipe, documents = lessons.plan.recipe, lessons.train.encoded
     tokens, judged = int(Windows(documents, recipe).sizes.sum()), int(lessons.dev.encoded.columns["ids"].offsets[-1])
     epochs = passes(len(documents), recipe.epochs or (math.inf if recipe.steps else 1), recipe)
-    return tokens * (epochs + (recipe.pretrain_epochs or 0)) + judged * math.ceil(epochs) / 3
+    guessing: int = recipe.usual("pretrain_epochs")
+    return tokens * (epochs + guessing) + judged * math.ceil(epochs) / 3
 
 
 def bytes_of(lessons: Lessons) -> int:

@@ -147,14 +147,15 @@ def _thread(process: int) -> ThreadPoolExecutor:
 
 def _each(ways: int, work: Callable[[int], None]) -> None:
     """``work`` for each way, without the interpreter's lock; the second way aside where there is a core for it."""
-    aside = ways == 2 and (_spare or torch.get_num_threads() > 1)
-    other = _thread(os.getpid()).submit(work, 1) if aside else None
-    try:
-        for way in range(1 if aside else ways):
+    if ways == 1 or not (_spare or torch.get_num_threads() > 1):
+        for way in range(ways):
             work(way)
+        return
+    other = _thread(os.getpid()).submit(work, 1)
+    try:
+        work(0)
     finally:
-        if other is not None:
-            other.result()
+        other.result()
 
 
 def _pack(loop: str, matrices: tuple[Tensor, Tensor], columns: int) -> Tensor:
