@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 
 from fenlei.layers.embedding import EMBEDDINGS
+from fenlei.models import ENCODERS
 from fenlei.recipe import SMALL_MODEL, USUAL, Recipe
 from fenlei.streams import STREAMS
 from fenlei.text import TOKENIZERS, choose
@@ -36,6 +37,8 @@ HAN_SHARE = 0.1  # of the characters: under this jieba's dictionary has nothing 
 SAMPLE = 2000  # texts looked at
 LARGE = 100_000  # texts that are many
 PRETRAINING = {"steady": 3, "thorough": 10}  # epochs in which so many, if they are short, first teach what stands where
+# What takes turns with a network where time does not matter: another view of the same text, which errs elsewhere.
+OTHERS: Mapping[str, Mapping[str, Any]] = {"bilstm": {"rcnn": {}}, "mingru": {"rcnn": {"cell": "mingru"}}}
 LARGE_MODEL, LARGE_RATE = "mingru", {"learning_rate": 3e-3}
 LARGE_DROPOUTS = {"dropout": 0.5, "embedding_dropout": 0.4, "token_dropout": 0.2}
 # Tokens that a network reads in all epochs, for a training is to take minutes: where the usual epochs have more than
@@ -60,7 +63,7 @@ CHARACTERS = {"chars": 1, "jieba": 2}  # that a token has, about; of other kinds
 FEWEST = 60  # texts that are divided into parts
 FEW = 10_000  # texts of which the linear model counts every n-gram, of Chinese ones runs of characters alone
 NETWORKS = ((300_000, 5), (1_500_000, 3))  # up to so many tokens, so many networks
-THOROUGH = {5: 10, 3: 6, 1: 3}  # and so many where time does not matter
+THOROUGH = {5: 10, 3: 6, 1: 2}  # and so many where time does not matter
 
 
 def decide(texts: Sequence[str], recipe: Recipe, say: Say, unlabelled: int = 0) -> Recipe:
@@ -94,7 +97,9 @@ def decide(texts: Sequence[str], recipe: Recipe, say: Say, unlabelled: int = 0) 
     if recipe.branches is None:
         recipe = recipe.change(branches=networks_for(len(texts), tokens, recipe))
         if recipe.branches != 1:
-            say(f"{recipe.branches} networks that answer together: the texts are few enough to train so many")
+            kinds = " and ".join(str(each.model) for each in recipe.kinds)
+            turns = f", {kinds} in turn" if recipe.usual("beside") else ""
+            say(f"{recipe.branches} networks{turns} that answer together: the texts are few enough to train so many")
     return recipe
 
 
@@ -137,6 +142,8 @@ def choose_network(documents: int, tokens: int, read: int, recipe: Recipe, say: 
     elif recipe.model == SMALL_MODEL and many and not hurried and not epochs_are_set(recipe):
         ours = {"pretrain_epochs": PRETRAINING[recipe.pace]}
         say(f"hidden tokens are guessed first: {documents:,} short texts teach what stands where")
+    if recipe.pace == "thorough":
+        ours = {**ours, "beside": OTHERS.get(recipe.model or "", {})}
     return recipe.change(**{name: value for name, value in {**USUAL, **ours}.items() if is_open(recipe, name)})
 
 
@@ -147,17 +154,26 @@ def epochs_are_set(recipe: Recipe) -> bool:
 
 def is_open(recipe: Recipe, name: str) -> bool:
     """Whether nobody has set it."""
-    return getattr(recipe, name) in (None, {})
+    value = getattr(recipe, name)
+    return value is None or (name == "options" and not value)
 
 
 def check_names(recipe: Recipe) -> None:
-    """ValueError for a name in the recipe that means nothing; the model's is the business of ``build``."""
+    """ValueError for a name in the recipe that means nothing; the model's is the business of ``build``.
+
+    And for networks that cannot take turns, as they do not read a text cut in one way.
+    """
     named = [("tokenizer", recipe.tokenizer, ("auto", *TOKENIZERS)), ("embedding", recipe.embedding, EMBEDDINGS)]
     named += [("stream", name, STREAMS) for name in recipe.streams or ()]
     named += [("view", name, VIEWS) for name, _ in recipe.views or ()]
+    named += [("network", name, ENCODERS) for name in recipe.usual("beside")]
     for what, name, choices in named:
         if name not in choices:
             raise ValueError(f"unknown {what} {name!r}; the choices are {', '.join(choices)}")
+    first = ENCODERS.get(recipe.network or "")
+    for name in recipe.usual("beside"):
+        if first is not None and ENCODERS[name].reads_sentences != first.reads_sentences:
+            raise ValueError(f"{recipe.network} and {name} cannot take turns: one of them alone reads sentences")
 
 
 def streams_for(texts: Sequence[str], recipe: Recipe, say: Say) -> tuple[str, ...]:

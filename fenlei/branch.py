@@ -43,7 +43,7 @@ class Branch:
 
     def __init__(self, plan: Plan, number: int, part: Part) -> None:
         self.plan, self.part = plan, part
-        self.recipe = plan.recipe.change(seed=plan.recipe.seed + number - 1)
+        self.recipe = plan.recipe.of_network(number)
         self.history: list[Epoch] = []
         self.finished = False
         torch.manual_seed(self.recipe.seed)

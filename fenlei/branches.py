@@ -19,9 +19,10 @@ from fenlei.training import Epoch, Watch
 
 
 class Trained(NamedTuple):
-    """Networks, and of each what it learned from and was judged by, and its epochs."""
+    """Networks, and of each its number, from 1, what it learned from and was judged by, and its epochs."""
 
     networks: list[Deep]
+    numbers: list[int]
     parts: Sequence[Part]
     histories: list[list[Epoch]]
 
@@ -56,6 +57,7 @@ def train_branches(data: Data, pipeline: Pipeline, recipe: Recipe, watch: Watch,
         stop(kept, team)
     return Trained(
         [branch.network for branch in kept.values()],
+        list(kept),
         [parts[number] for number in kept],
         [branch.history for branch in kept.values()],
     )

@@ -112,7 +112,7 @@ def learn(
             joined = join(trained.networks, replace(data, parts=trained.parts), recipe, baseline, watch)
             if joined.model.wide is None:
                 pipeline = replace(pipeline, wide=None)
-            bundle = assemble(joined.model, pipeline, recipe, data.labels, ledger or {})
+            bundle = assemble(joined.model, pipeline, recipe, data.labels, ledger or {}, trained.numbers)
             bundle.tables |= usage(data.train.encoded, pipeline)
             score(bundle, dev, data, joined, baseline, recipe)
     bundle.scores |= {
@@ -320,7 +320,7 @@ def wait_for(fit: Beside[Linear | None], trained: bool, measure: str, watch: Wat
 def train_together(data: Data, pipeline: Pipeline, recipe: Recipe, watch: Watch, checkpoint: Checkpoint) -> Trained:
     """The branches, by all the processes that torchrun started, from where the checkpoint says."""
     if recipe.model is None:
-        return Trained([], [], [])
+        return Trained([], [], [], [])
     with ranks.join(training.choose_device(recipe.device), checkpoint.processes) as together:
         checkpoint.say = lambda sentence: watch(Note(sentence))
         checkpoint.join(together)
@@ -336,9 +336,18 @@ def train_together(data: Data, pipeline: Pipeline, recipe: Recipe, watch: Watch,
 
 
 def assemble(
-    model: Classifier, pipeline: Pipeline, recipe: Recipe, labels: list[str], ledger: dict[str, Any]
+    model: Classifier,
+    pipeline: Pipeline,
+    recipe: Recipe,
+    labels: list[str],
+    ledger: dict[str, Any],
+    numbers: Sequence[int] = (),
 ) -> Bundle:
-    """Weights, graph and text road in one object, scores and golden inputs still to come."""
+    """Weights, graph and text road in one object, scores and golden inputs still to come.
+
+    Where the recipe has networks of several kinds, ``numbers`` says which the model has of them.
+    """
+    kinds = [recipe.of_network(number) for number in numbers] if recipe.usual("beside") else []
     return Bundle(
         labels=labels,
         vocab=pipeline.vocab.items(),
@@ -350,6 +359,7 @@ def assemble(
             "embedding": recipe.embedding,
             "embedding_options": dict(recipe.embedding_options),
             "branches": len(model.branches),
+            **({"kinds": [[each.model, dict(each.options)] for each in kinds]} if kinds and model.branches else {}),
         },
         weights={name: stored(value) for name, value in model.state_dict().items()},
         graph=export(model, pipeline.stream_sizes()),

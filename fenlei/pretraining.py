@@ -34,7 +34,7 @@ from fenlei.vocab import RESERVED, UNK
 from fenlei.windows import Windows
 
 HIDDEN = 0.2  # share of the tokens that is hidden
-MOST_TOKENS = 8_000  # only the commonest are hidden and guessed: the product with the output layer stays affordable
+MOST_TOKENS = 2_000  # only the commonest are hidden and guessed: the product with the output layer stays affordable
 
 
 class Guess(nn.Module):

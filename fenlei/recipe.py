@@ -22,6 +22,7 @@ USUAL = {
     "schedule": "linear",
     "adversarial": 1.0,
     "pretrain_epochs": 0,
+    "beside": {},
 }
 OPEN = (
     *USUAL,
@@ -68,6 +69,7 @@ class Recipe:
     dropout: float | None = None
     embedding_dropout: float | None = None
     branches: int | None = None
+    beside: Mapping[str, Mapping[str, Any]] | None = None
     wide: bool = True
     views: tuple[tuple[str, int], ...] | None = None
 
@@ -125,18 +127,38 @@ class Recipe:
             _check_share(name, getattr(self, name))
         for name in (*RATES, *STRENGTHS):
             _check_rate(name, getattr(self, name))
-        if self.views is not None and not (self.views and all(map(_is_view, self.views))):
-            raise ValueError(f"the setting views must be pairs of a name and a size like chars, 3, got {self.views!r}")
+        self._check_views()
         for name, choices in CHOICES.items():
             if getattr(self, name) not in choices and not (name in OPEN and getattr(self, name) is None):
                 raise ValueError(f"unknown {name} {getattr(self, name)!r}; the choices are {', '.join(choices)}")
         if self.model is None and not self.wide:
             raise ValueError("a recipe without a model needs the wide branch")
 
+    def _check_views(self) -> None:
+        """Those of the linear model, and those that other networks have."""
+        if self.views is not None and not (self.views and all(map(_is_view, self.views))):
+            raise ValueError(f"the setting views must be pairs of a name and a size like chars, 3, got {self.views!r}")
+        if not all(isinstance(options, Mapping) for options in (self.beside or {}).values()):
+            raise ValueError(f"the setting beside must be networks and the options of each, got {self.beside!r}")
+
     @property
     def network(self) -> str | None:
         """The network's name; while it is open, the one that options are those of."""
         return SMALL_MODEL if self.model == "auto" else self.model
+
+    def of_network(self, number: int) -> Recipe:
+        """That of one of several networks, from 1: with a seed of its own, and where kinds take turns with its kind.
+
+        The networks ``beside``, each with its options, follow on the ``model`` in turn.
+        """
+        others = list(self.usual("beside").items())
+        recipe, place = self.change(seed=self.seed + number - 1), (number - 1) % (1 + len(others))
+        return recipe if place == 0 else recipe.change(model=others[place - 1][0], options=others[place - 1][1])
+
+    @property
+    def kinds(self) -> list[Recipe]:
+        """The recipe of the first network of each kind."""
+        return [self.of_network(number) for number in range(1, 2 + len(self.usual("beside")))]
 
     @property
     def rate(self) -> float:

@@ -133,7 +133,7 @@ class Predictor:
 
         ``attention.N``: the weight of every step, ``(1, T)``, of a network of sentences ``(S, T)`` and beside them
         ``sentence_attention.N (1, S)``; ``largest.N``: the step at which each dimension is largest, ``(1, W)``, -1 for
-        none.
+        none. Of several networks the name ends in the network's number, from 1: ``attention.N.K``.
         """
         encoded = self.pipeline.encode([text])
         self._check(encoded)

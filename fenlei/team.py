@@ -238,10 +238,10 @@ def bytes_of(lessons: Lessons) -> int:
 
 
 def size_of(plan: Plan) -> int:
-    """Bytes of a network's weights."""
+    """Bytes of a network's weights, of several kinds the largest's."""
     with torch.device("meta"):
-        network: Deep = build_branch(plan.recipe, plan.stream_sizes, plan.classes)
-    return sum(value.nbytes for value in network.state_dict().values())
+        networks: list[Deep] = [build_branch(each, plan.stream_sizes, plan.classes) for each in plan.recipe.kinds]
+    return max(int(sum(value.nbytes for value in network.state_dict().values())) for network in networks)
 
 
 # --- the others ---

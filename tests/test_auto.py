@@ -208,7 +208,37 @@ def test_few_texts_get_several_networks(texts: list[str], networks: int) -> None
     assert networks_of(texts, Recipe(branches=2)) == 2
     assert networks_of(texts, Recipe(model=None)) == 1
     more = networks_of(texts, Recipe(pace="thorough"))
-    assert more == (1 if len(texts) < FEWEST else {5: 10, 3: 6, 1: 3}[networks])
+    assert more == (1 if len(texts) < FEWEST else {5: 10, 3: 6, 1: 2}[networks])
+
+
+@pytest.mark.parametrize(
+    ("settings", "others"),
+    [
+        ({}, {"rcnn": {}}),
+        ({"model": "mingru"}, {"rcnn": {"cell": "mingru"}}),
+        ({"model": "han"}, {}),
+        ({"model": None}, {}),
+        ({"beside": {}}, {}),
+        ({"beside": {"textcnn": {"filters": 8}}}, {"textcnn": {"filters": 8}}),
+    ],
+    ids=str,
+)
+def test_where_time_does_not_matter_another_view_takes_turns(
+    settings: dict[str, object], others: dict[str, object]
+) -> None:
+    texts = CHINESE * 100
+    recipe, said = decided(texts, pace="thorough", **settings)
+    assert recipe.beside == others
+    turns = f"{recipe.branches} networks, {' and '.join(str(each.model) for each in recipe.kinds)} in turn"
+    assert any(sentence.startswith(turns) for sentence in said) == bool(others)
+    assert decided(texts)[0].beside == {}
+
+
+def test_networks_that_cannot_take_turns_are_refused() -> None:
+    with pytest.raises(ValueError, match="unknown network 'tea'; the choices are rnn, lstm"):
+        decided(CHINESE, beside={"tea": {}})
+    with pytest.raises(ValueError, match="bilstm and han cannot take turns: one of them alone reads sentences"):
+        decided(CHINESE, beside={"han": {}})
 
 
 def test_many_tokens_get_the_faster_network_and_rate() -> None:
@@ -237,7 +267,7 @@ def test_many_short_texts_teach_what_stands_where_before_the_labels() -> None:
     assert (recipe.model, recipe.adversarial, recipe.pretrain_epochs, recipe.epochs) == ("bilstm", 1, 3, 5)
     assert "hidden tokens are guessed first: 100,000 short texts teach what stands where" in said
     thorough = decided(titles, pace="thorough")[0]
-    assert (thorough.branches, thorough.pretrain_epochs, thorough.epochs) == (3, 10, 5)
+    assert (thorough.branches, thorough.pretrain_epochs, thorough.epochs) == (2, 10, 5)
     assert decided(titles, options={"hidden_size": 16})[0].pretrain_epochs == 3
     assert decided(titles[1:])[0].pretrain_epochs == 0
 

@@ -272,6 +272,18 @@ def test_where_the_network_looked_is_what_its_equations_say(
         assert said in page([explain(predictor, text)])
 
 
+def test_of_networks_of_several_kinds_each_says_what_it_has(chinese: tuple[Labelled, Labelled], tiny: Recipe) -> None:
+    recipe = tiny.change(wide=False, branches=3, beside={"textcnn": {"filters": 8}})
+    bundle = learn(*chinese, recipe.change(options={"hidden_size": 8, "pooling": ("max", "attention")}), lambda _: None)
+    glances = explain(Predictor(bundle), "球队赢了比赛").inside
+    kinds = [(glance.network, glance.kind) for glance in glances]
+    both = ("largest values", "attention")
+    assert kinds == [(1, both[0]), (1, both[1]), (2, both[0]), (3, both[0]), (3, both[1])]
+    networks = trace(bundle, "球队赢了比赛").networks
+    assert [network.model for network in networks] == ["bilstm", "textcnn", "bilstm"]
+    assert [len(network.weights) for network in networks] == [2, 1, 2]
+
+
 def test_one_network_is_not_numbered(bundle: Bundle) -> None:
     found = explain(Predictor(bundle), "球队赢了")
     assert {glance.network for glance in found.inside} == {1}

@@ -97,6 +97,32 @@ def test_several_networks_answer_by_their_mean(chinese: Sets, tiny: Recipe, tmp_
     assert [[record["number"] for record in history] for history in bundle.scores["epochs"]] == [[1, 2]] * 3
 
 
+def test_networks_of_several_kinds_take_turns(chinese: Sets, tiny: Recipe, tmp_path: Path) -> None:
+    bundle = learn(*chinese, tiny.change(branches=3, wide=False, beside={"textcnn": {"filters": 8}}), Log())
+    kinds = [("bilstm", dict(tiny.options)), ("textcnn", {"filters": 8}), ("bilstm", dict(tiny.options))]
+    assert bundle.kinds == kinds
+    assert bundle.network == "bilstm + textcnn"
+    assert any(name.startswith("branches.1.encoder.") and "convolution" in name for name in bundle.weights)
+    alike = learn(*chinese, tiny.change(branches=3, wide=False), Log())
+    assert "kinds" not in alike.model
+    for name in (name for name in alike.weights if name.startswith(("branches.0.", "branches.2."))):
+        np.testing.assert_array_equal(alike.weights[name], bundle.weights[name])
+    saved = Predictor(bundle.save(tmp_path / "saved"))
+    assert saved.verify() == 0.0
+    model = restore(saved.bundle, saved.pipeline.stream_sizes()).eval()
+    arrays = {name: torch.from_numpy(array) for name, array in saved.pipeline(chinese[1].texts[:5]).items()}
+    with torch.no_grad():
+        expected = model.probabilities(arrays).numpy()
+    np.testing.assert_allclose(saved.predict_proba(chinese[1].texts[:5]), expected, atol=1e-5)
+
+
+def test_after_ctrl_c_the_networks_that_are_left_keep_their_kinds(chinese: Sets, tiny: Recipe) -> None:
+    recipe = tiny.change(branches=3, beside={"textcnn": {"filters": 8}}, wide=False)
+    bundle = learn(*chinese, recipe, Log(stop=Epoch, after=3))  # the second network's first epoch
+    assert [name for name, _ in bundle.kinds] == ["bilstm", "textcnn"]
+    assert Predictor(bundle).verify() == 0.0
+
+
 def test_without_dev_each_document_is_judged_by_a_network_that_did_not_learn_from_it(
     chinese: Sets, tiny: Recipe, tmp_path: Path
 ) -> None:

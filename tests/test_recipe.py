@@ -23,6 +23,7 @@ def test_every_whole_number_is_checked() -> None:
         *SHARES,
         *STRENGTHS,
         *CHOICES,
+        "beside",
     }
     assert all(HINTS[name] is float for name in SHARES if name not in OPEN)
 
@@ -73,6 +74,23 @@ def test_a_rate_is_a_finite_number(name: str, value: object) -> None:
     with pytest.raises(ValueError, match=f"the setting {name} must be a finite number .*, got "):
         Recipe().change(**{name: value})
     assert Recipe(weight_decay=0).weight_decay == 0
+
+
+@pytest.mark.parametrize("beside", [{"rcnn": None}, {"rcnn": 3}, {"rcnn": "lstm"}], ids=str)
+def test_networks_beside_have_options(beside: dict[str, object]) -> None:
+    with pytest.raises(ValueError, match="the setting beside must be networks and the options of each, got"):
+        Recipe().change(beside=beside)
+
+
+def test_networks_take_turns_each_with_its_own_seed_and_options() -> None:
+    recipe = Recipe(model="bilstm", options={"hidden_size": 8}, seed=5, beside={"rcnn": {}, "textcnn": {"filters": 4}})
+    found = [recipe.of_network(number) for number in (1, 2, 3, 4)]
+    assert [each.model for each in found] == ["bilstm", "rcnn", "textcnn", "bilstm"]
+    assert [each.options for each in found] == [{"hidden_size": 8}, {}, {"filters": 4}, {"hidden_size": 8}]
+    assert [each.seed for each in found] == [5, 6, 7, 8]
+    assert [each.model for each in recipe.kinds] == ["bilstm", "rcnn", "textcnn"]
+    assert Recipe().kinds == [Recipe()]
+    assert Recipe(**json.loads(json.dumps(recipe.to_json()))).kinds[2].options == {"filters": 4}
 
 
 @pytest.mark.parametrize("views", [(), ("chars",), (("chars", 0),), (("chars", "2"),), (("chars",),), ((3, "chars"),)])

@@ -210,8 +210,8 @@ def test_several_labels_and_several_networks_are_made_small(chinese: tuple[Label
         labels = [tuple(sorted({one, other})) for one, other in zip(side.labels, side.labels[1:], strict=False)]
         sides.append(Labels([one + other for one, other in pairs], labels))
     recipe = tiny.change(branches=2, epochs=8, learning_rate=0.02, table_rate=0.05)  # else the linear model alone
-    made = learn(*sides, recipe, lambda event: None)
-    assert made.model["branches"] == 2
+    made = learn(*sides, recipe.change(beside={"textcnn": {"filters": 16}}), lambda event: None)
+    assert made.network == "bilstm + textcnn"
     found = shrink(made, sides[1].texts, sides[1].sets, 62_000)
     assert found.measure == "micro-F1"
     assert any(each.network.startswith("2 networks: ") for each in found.candidates)

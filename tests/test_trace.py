@@ -505,5 +505,5 @@ def test_the_linear_model_alone_is_one_sentence(
 def test_a_watcher_sees_every_recurrent_layer(make: Make) -> None:
     bundle = make("stacked")
     model = restore(bundle, Predictor(bundle).pipeline.stream_sizes())
-    encoder = Watcher(model.branches[0]).encoder
+    encoder = Watcher("stacked", model.branches[0]).encoder
     assert sum(isinstance(module, Watched) for module in encoder.modules()) == 3

@@ -95,9 +95,16 @@ class Bundle:
         return initializers.drain(bytes(self.graph), self.weights)
 
     @property
+    def kinds(self) -> list[tuple[Any, dict[str, Any]]]:
+        """The name and the options of each network that answers: nothing where the linear model does so alone."""
+        count = self.model.get("branches", 1)
+        alike = [(self.model.get("name"), self.model.get("options", {}))] * count
+        return [(name, options) for name, options in self.model.get("kinds", alike)[:count]]
+
+    @property
     def network(self) -> str | None:
-        """The name of the network that answers; None where the linear model does so alone."""
-        return self.model.get("name") if self.model.get("branches", 1) else None
+        """The name of the network that answers, of several kinds their names; None for the linear model alone."""
+        return " + ".join(dict.fromkeys(name for name, _ in self.kinds)) or None
 
     @property
     def several(self) -> bool:

@@ -172,7 +172,8 @@ def recipe_of(arguments: argparse.Namespace) -> Recipe:
         if recipe.network is not None:
             size = recipe.usual("embedding_size")
             embedding = {"embedding": recipe.embedding, "embedding_size": size}
-            try_out(recipe.network, recipe.options, **embedding, embedding_options=recipe.embedding_options)
+            for each in recipe.kinds:
+                try_out(str(each.network), each.options, **embedding, embedding_options=recipe.embedding_options)
     except ValueError as error:
         raise argparse.ArgumentTypeError(str(error)) from error
     return recipe

@@ -54,13 +54,14 @@ def look(predictor: Predictor, text: str) -> Iterator[Glance]:
     parts = [tokens[start:end] for start, end in pairwise(np.cumsum([0, *lengths]).tolist())]
     space = " " if any(len(token) > 1 for token in tokens) else ""
     steps = {"tokens": tokens, "sentences": [space.join(part) for part in parts]}
-    each = max(1, len(shown) // max(1, predictor.bundle.model.get("branches", 1)))  # networks are alike and in a row
-    for number, (name, found) in enumerate(shown.items()):
-        kind, over = KINDS[name.partition(".")[0]]
+    for name, found in shown.items():
+        part, *numbers = name.split(".")
+        kind, over = KINDS[part]
         shares = found if kind == "attention" else _shares(found, len(tokens))
         rows = zip(shares, parts, strict=True)
         weights = shares[0] if over == "sentences" else np.concatenate([row[: len(part)] for row, part in rows])
-        yield Glance(kind, over, tuple(zip(steps[over], weights.tolist(), strict=False)), number // each + 1)
+        network = int(numbers[1]) if len(numbers) > 1 else 1
+        yield Glance(kind, over, tuple(zip(steps[over], weights.tolist(), strict=False)), network)
 
 
 def _shares(places: npt.NDArray[np.int64], steps: int) -> npt.NDArray[np.float64]:

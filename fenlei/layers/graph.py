@@ -40,6 +40,7 @@ class Graph:
         self._nodes: list[Any] = []
         self._constants: list[Any] = []
         self._inputs: dict[str, Any] = {}
+        self.network = 0  # which of several networks is being written, from 1
         self._shown: dict[str, Any] = {}
         self._facts: dict[str, str] = {}
         self._count = 0
@@ -171,9 +172,12 @@ class Graph:
         return name
 
     def show(self, value: str, kind: str, element: type[np.generic]) -> None:
-        """A further output ``(rows, columns)`` for whoever explains the answer, named ``kind.NUMBER``, from 0 on."""
+        """A further output ``(rows, columns)`` for whoever explains the answer, named ``kind.NUMBER``, from 0 on.
+
+        Of several networks it is named ``kind.NUMBER.NETWORK``.
+        """
         number = len(self._shown)
-        name = self.rename(value, f"{kind}.{number}")
+        name = self.rename(value, f"{kind}.{number}" + (f".{self.network}" if self.network else ""))
         self._shown[name] = helper.make_tensor_value_info(
             name, helper.np_dtype_to_tensor_dtype(np.dtype(element)), (f"rows_{number}", f"columns_{number}")
         )

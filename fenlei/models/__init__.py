@@ -91,15 +91,15 @@ def restore(bundle: Bundle, stream_sizes: Mapping[str, int]) -> Classifier:
     wide = WideTable(weights["wide.weight"], weights["wide.bias"]) if "wide.weight" in weights else None
     branches = [
         build(
-            bundle.model["name"],
+            name,
             stream_sizes=stream_sizes,
             classes=len(bundle.labels),
             embedding=bundle.model["embedding"],
             embedding_size=bundle.recipe["embedding_size"],
             embedding_options=bundle.model["embedding_options"],
-            options=bundle.model["options"],
+            options=options,
         )
-        for _ in range(bundle.model["branches"])
+        for name, options in bundle.kinds
     ]
     classifier = Classifier(branches, wide, several=bundle.several)
     classifier.load_state_dict(weights)

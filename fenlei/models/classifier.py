@@ -64,10 +64,10 @@ class Classifier(nn.Module):
             graph.describe(ONE_BY_ONE, "yes")
         if all(branch.encoder.alone for branch in self.branches):
             graph.describe(ALONE, "yes")
-        logits = [
-            graph.add("Mul", branch.nodes(graph), graph.constant(self.scales[0] / len(self.branches)))
-            for branch in self.branches
-        ]
+        logits = []
+        for number, branch in enumerate(self.branches, 1):
+            graph.network = number if len(self.branches) > 1 else 0
+            logits.append(graph.add("Mul", branch.nodes(graph), graph.constant(self.scales[0] / len(self.branches))))
         if self.wide is not None:
             rows = graph.input("ngrams", np.int64, ("B", "N"))
             values = graph.input("ngram_values", np.float32, ("B", "N"))

@@ -92,7 +92,7 @@ def _masthead(found: Material) -> Html:
 
 
 def _built(found: Material) -> Html:
-    network = found.bundle.model.get("name")
+    network = found.bundle.network
     if found.alone or not network:
         return both("built_linear")
     wide = "built_both" if "wide.weight" in found.bundle.weights or found.bundle.recipe.get("wide") else "built_network"

@@ -58,7 +58,7 @@ class Section:
 def sections(found: Trace) -> Iterator[Section]:
     """Every layer of every network, what the poolings took, which windows fired; ``compared`` has the gradients."""
     for number, network in enumerate(found.networks, 1):
-        named = f"{found.model} {number} of {len(found.networks)}" if len(found.networks) > 1 else found.model
+        named = f"{network.model} {number} of {len(found.networks)}" if len(found.networks) > 1 else network.model
         for layer in network.layers:
             columns = [_column(letter, values) for letter, values in layer.values.items()]
             yield _section(found, f"{named} {layer.name}".rstrip(), layer.over, columns)
@@ -93,11 +93,11 @@ def compared(traces: Sequence[tuple[str, Trace]]) -> Section:
             raise ValueError(f"{name} cuts the text into other tokens than {first}: train both with one --tokenizer")
         columns += [
             Column(
-                f"{found.model} {layer.name.removeprefix('words').strip()}".rstrip(),
+                f"{network.model} {layer.name.removeprefix('words').strip()}".rstrip(),
                 layer.gradient / (layer.gradient.max() or 1.0),
                 "gradient",
             )
-            for layer in _top(name, found)
+            for network, layer in _top(name, found)
             if layer.gradient is not None
         ]
     return _section(
@@ -108,14 +108,15 @@ def compared(traces: Sequence[tuple[str, Trace]]) -> Section:
     )
 
 
-def _top(name: str, found: Trace) -> list[Layer]:
+def _top(name: str, found: Trace) -> list[tuple[Network, Layer]]:
     """The ways of the last layer that reads tokens, of each network."""
     ways = []
     for network in found.networks:
         layers = [layer for layer in network.layers if layer.over == "tokens"]
         if not layers:
-            raise ValueError(f"{name} is a {found.model}, which has no recurrence that gradients go back through")
-        ways += layers[-2:] if layers[-1].name.endswith("backward") else layers[-1:]
+            raise ValueError(f"{name} is a {network.model}, which has no recurrence that gradients go back through")
+        top = layers[-2:] if layers[-1].name.endswith("backward") else layers[-1:]
+        ways += [(network, layer) for layer in top]
     return ways
 
 

@@ -70,8 +70,9 @@ class Window(NamedTuple):
 
 @dataclass(frozen=True)
 class Network:
-    """One recurrent branch."""
+    """One recurrent branch; ``model`` is its name."""
 
+    model: str
     layers: list[Layer]
     weights: list[Weights]
     windows: list[Window]
@@ -128,7 +129,7 @@ def trace(bundle: Bundle, text: str, gradients: bool = False) -> Trace:
         raise ValueError("the bundle is the linear model alone, which has no steps: train with --set wide=false")
     predictor = Predictor(bundle)
     model = restore(bundle, predictor.pipeline.stream_sizes()).double().eval()
-    watchers = [Watcher(branch) for branch in model.branches]
+    watchers = [Watcher(name, branch) for (name, _), branch in zip(bundle.kinds, model.branches, strict=True)]
     arrays = predictor.pipeline([text])
     tokens = predictor.pipeline.tokens(text)
     probabilities = predictor.predict_proba([text])[0]
@@ -139,7 +140,7 @@ def trace(bundle: Bundle, text: str, gradients: bool = False) -> Trace:
     lengths = arrays["lengths"].ravel()
     inside = np.arange(arrays["ids"].shape[-1]) < lengths[:, None]
     return Trace(
-        model=bundle.model["name"],
+        model=bundle.network or "",
         scales=dict(zip(("network", "linear"), model.scales.tolist()[: 1 + (model.wide is not None)], strict=False)),
         probabilities=dict(zip(bundle.labels, probabilities.tolist(), strict=True)),
         difference=difference,
@@ -190,8 +191,8 @@ class Watched(nn.Module):
 class Watcher:
     """Sits in one branch: after the classifier has run, ``network`` tells what happened there."""
 
-    def __init__(self, branch: Deep) -> None:
-        self.encoder = branch.encoder
+    def __init__(self, model: str, branch: Deep) -> None:
+        self.model, self.encoder = model, branch.encoder
         self.seen: dict[str, tuple[Any, Any]] = {}
         for name, module in list(self.encoder.named_modules()):
             if isinstance(module, Recurrent | MinimalGRU):
@@ -210,7 +211,7 @@ class Watcher:
             loss = nn.functional.cross_entropy(self.seen["logits"][1], torch.tensor([target]))
         watched = [(name, each) for name, each in self.encoder.named_modules() if isinstance(each, Watched)]
         layers = [layer for name, each in watched for layer in each.layers(_title(name), loss)]
-        return Network(layers, list(self._weights()), list(self._windows(tokens)))
+        return Network(self.model, layers, list(self._weights()), list(self._windows(tokens)))
 
     def _weights(self) -> Iterator[Weights]:
         for name, (inputs, output) in self.seen.items():
