@@ -268,7 +268,9 @@ def test_many_short_texts_teach_what_stands_where_before_the_labels() -> None:
     assert "hidden tokens are guessed first: 100,000 short texts teach what stands where" in said
     thorough = decided(titles, pace="thorough")[0]
     assert (thorough.branches, thorough.pretrain_epochs, thorough.epochs) == (2, 10, 5)
-    assert decided(titles, options={"hidden_size": 16})[0].pretrain_epochs == 3
+    assert recipe.options == thorough.options == {"pooling": ("max", "mean")}
+    own = decided(titles, options={"hidden_size": 16})[0]
+    assert (own.pretrain_epochs, own.options) == (3, {"hidden_size": 16})
     assert decided(titles[1:])[0].pretrain_epochs == 0
 
 
