@@ -118,7 +118,9 @@ class Team:
         return watch
 
     def _beginning(self, number: int) -> Note:
-        return Note(f"network {number} of {self.several}")
+        recipe = self.lessons.plan.recipe
+        kind = f", {recipe.of_network(number).model}" if recipe.usual("beside") else ""
+        return Note(f"network {number} of {self.several}{kind}")
 
     def _act(self, event: Event | int | Exception) -> None:
         match event:

@@ -98,7 +98,10 @@ def test_several_networks_answer_by_their_mean(chinese: Sets, tiny: Recipe, tmp_
 
 
 def test_networks_of_several_kinds_take_turns(chinese: Sets, tiny: Recipe, tmp_path: Path) -> None:
-    bundle = learn(*chinese, tiny.change(branches=3, wide=False, beside={"textcnn": {"filters": 8}}), Log())
+    log = Log()
+    bundle = learn(*chinese, tiny.change(branches=3, wide=False, beside={"textcnn": {"filters": 8}}), log)
+    for said in ("network 1 of 3, bilstm", "network 2 of 3, textcnn", "network 3 of 3, bilstm"):
+        assert said in log.notes().splitlines()
     kinds = [("bilstm", dict(tiny.options)), ("textcnn", {"filters": 8}), ("bilstm", dict(tiny.options))]
     assert bundle.kinds == kinds
     assert bundle.network == "bilstm + textcnn"

@@ -155,6 +155,38 @@ def test_crossed_scores_come_from_a_machine_that_did_not_learn_from_the_part() -
     np.testing.assert_allclose(fitted.scores(encoded), whole, atol=CLOSE)
 
 
+def test_crossed_settings_are_those_that_make_all_parts_likeliest() -> None:
+    encoded, targets = documents(0, 90, 3)
+    parts = np.array_split(np.random.default_rng(2).permutation(90), 3)
+    side = linear.Side(linear.matrix(encoded, COLUMNS), targets)
+
+    def loss(cost: float, share: float) -> float:
+        held = np.zeros((90, 3), np.float32)
+        for part in parts:
+            others = np.setdiff1d(np.arange(90), part)
+            held[part] = peer((encoded.take(others), targets[others]), encoded.take(part), cost, share)
+        return side.loss(held)
+
+    fitted = linear.cross_fit(encoded, targets, parts, columns=COLUMNS, classes=3)
+    losses = {cost: loss(cost, linear.EMPHASIS) for cost in linear.MOST_COSTS}
+    best = min(losses, key=losses.__getitem__)
+    assert fitted.cost == best
+    assert fitted.emphasis == (linear.EMPHASIS if losses[best] <= loss(best, 0.0) else 0.0)
+
+
+def test_the_loss_of_scores_is_the_least_of_all_scales() -> None:
+    encoded, targets = documents(1, 60, 3)
+    scores = np.random.default_rng(0).normal(size=(60, 3)).astype(np.float32) + 2 * np.eye(3, dtype=np.float32)[targets]
+    weights = np.linspace(0.5, 2, 60, dtype=np.float32)
+    found = linear.Side(linear.matrix(encoded, COLUMNS), targets, weights).loss(scores)
+    losses = []
+    for scale in np.linspace(0.05, 5, 200):
+        logits = scale * scores.astype(np.float64)
+        each = np.log(np.exp(logits).sum(1)) - logits[np.arange(60), targets]
+        losses.append(np.average(each, weights=weights))
+    assert min(losses) - 1e-3 <= found <= min(losses) + 1e-9
+
+
 def test_held_scores_are_those_of_dev() -> None:
     fitted, _, dev = fit(3)
     np.testing.assert_array_equal(fitted.held, fitted.scores(dev[0]))

@@ -87,7 +87,7 @@ def watch(name: str, bundle: Bundle, text: str, gradients: bool) -> Trace:
 def answer(name: str, found: Trace) -> str:
     """The header: whose answer, which, and that the equations give it too."""
     said = f"{escaped(found.label)} {found.probability:.4f}"
-    parts = {"network": found.model, "linear": "linear"}
+    parts = {"network": f"({found.model})" if " + " in found.model else found.model, "linear": "linear"}
     summed = " + ".join(f"{scale:.2f} x {parts[kind]}" for kind, scale in found.scales.items())
     return f"{name}: {said} = {summed} (equations and runtime differ by {found.difference:.1e})"
 
