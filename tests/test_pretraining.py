@@ -8,7 +8,7 @@ from fenlei import pretraining
 from fenlei.layers.mask import mask_of
 from fenlei.models import Deep, build
 from fenlei.pipeline import Encoded, Ragged
-from fenlei.pretraining import Guess, pretrain
+from fenlei.pretraining import Guess, guessed, pretrain
 from fenlei.recipe import Recipe
 from fenlei.training import Step, deterministic, snapshot
 from fenlei.vocab import RESERVED, UNK
@@ -91,6 +91,17 @@ def test_padding_unknown_and_rare_tokens_are_never_guessed(monkeypatch: pytest.M
         pretrain(classifier(), counting(200), WORDS, RECIPE.change(pretrain_epochs=1))
     guessed = set(torch.cat(seen).tolist())
     assert guessed == set(range(RESERVED, RESERVED + 5))
+
+
+def test_as_many_tokens_are_guessed_as_make_nearly_all_text() -> None:
+    counts = [9000, 500, 300, 100, 60, 40]  # 9,800 of 10,000 are the first three
+    ids = np.repeat(np.arange(RESERVED, RESERVED + 6), counts)
+    assert guessed(Ragged(ids, np.array([0, len(ids)])), 6) == 3
+    unknown = np.concatenate([ids, np.full(50_000, UNK)])
+    assert guessed(Ragged(unknown, np.array([0, len(unknown)])), 6) == 3, "what is unknown is no token"
+    rare = np.arange(RESERVED, RESERVED + 20_000)
+    assert guessed(Ragged(rare, np.array([0, len(rare)])), 20_000) == pretraining.MOST_TOKENS
+    assert guessed(Ragged(np.array([UNK]), np.array([0, 1])), 6) == 1
 
 
 def test_an_encoder_that_reads_sentences_learns_from_whole_documents(monkeypatch: pytest.MonkeyPatch) -> None:
