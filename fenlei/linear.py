@@ -134,21 +134,22 @@ def cross_fit(
 ) -> Linear:
     """The same without a dev set: each of ``parts``, the rows of some documents, is scored by what the rest teaches.
 
-    The settings whose scores make all parts likeliest win, for of few texts even all say little of an accuracy, and one
-    part says next to nothing; ``weight`` and ``bias`` are then learned from all documents (Wolpert 1992).
+    The cost whose scores make all parts likeliest wins, for of few texts even all say little of an accuracy, and one
+    part says next to nothing; emphasis has to be less accurate than none to be left out. ``weight`` and ``bias`` are
+    then learned from all documents (Wolpert 1992).
     """
     began = time.perf_counter()
     side = Side(matrix(whole, columns), targets, weights)
     pairs = [(side.take(np.setdiff1d(np.arange(len(targets)), part)), side.take(part), part) for part in parts]
 
-    def attempt(cost: float, share: float) -> tuple[float, float, float, Floats]:
+    def scores(cost: float, share: float) -> Floats:
         machine, held = Machine(classes, cost, share, check), np.zeros((len(targets), classes), np.float32)
         for learned, judged, part in pairs:
             held[part] = machine.judge(learned, judged)
-        return side.loss(held), cost, share, held
+        return held
 
-    best = min((attempt(cost, EMPHASIS) for cost in MOST_COSTS), key=lambda each: each[0])
-    _, cost, share, held = min(best, attempt(best[1], 0.0), key=lambda each: each[0])
+    cost, held = min(((cost, scores(cost, EMPHASIS)) for cost in MOST_COSTS), key=lambda each: side.loss(each[1]))
+    share, held = max(((EMPHASIS, held), (0.0, scores(cost, 0.0))), key=lambda each: side.quality(each[1]))
     weight, bias = Machine(classes, cost, share, check).fit(side)
     return Linear(weight, bias, cost, share, side.quality(held), time.perf_counter() - began, held)
 

@@ -155,23 +155,24 @@ def test_crossed_scores_come_from_a_machine_that_did_not_learn_from_the_part() -
     np.testing.assert_allclose(fitted.scores(encoded), whole, atol=CLOSE)
 
 
-def test_crossed_settings_are_those_that_make_all_parts_likeliest() -> None:
+def test_crossed_the_cost_makes_all_parts_likeliest_and_emphasis_must_not_be_less_accurate() -> None:
     encoded, targets = documents(0, 90, 3)
     parts = np.array_split(np.random.default_rng(2).permutation(90), 3)
     side = linear.Side(linear.matrix(encoded, COLUMNS), targets)
 
-    def loss(cost: float, share: float) -> float:
+    def scores(cost: float, share: float) -> np.ndarray:
         held = np.zeros((90, 3), np.float32)
         for part in parts:
             others = np.setdiff1d(np.arange(90), part)
             held[part] = peer((encoded.take(others), targets[others]), encoded.take(part), cost, share)
-        return side.loss(held)
+        return held
 
     fitted = linear.cross_fit(encoded, targets, parts, columns=COLUMNS, classes=3)
-    losses = {cost: loss(cost, linear.EMPHASIS) for cost in linear.MOST_COSTS}
-    best = min(losses, key=losses.__getitem__)
+    emphasized = {cost: scores(cost, linear.EMPHASIS) for cost in linear.MOST_COSTS}
+    best = min(emphasized, key=lambda cost: side.loss(emphasized[cost]))
     assert fitted.cost == best
-    assert fitted.emphasis == (linear.EMPHASIS if losses[best] <= loss(best, 0.0) else 0.0)
+    worse = side.quality(scores(best, 0.0)) > side.quality(emphasized[best])
+    assert fitted.emphasis == (0.0 if worse else linear.EMPHASIS)
 
 
 def test_the_loss_of_scores_is_the_least_of_all_scales() -> None:
