@@ -151,7 +151,7 @@ def line_of(name: str, results: list[Run], presets: list[str]) -> str:
             f"{100 * (mean - max(peers.values())):+.2f}" if peers else "",
             f"{seconds:.0f} s",
         ]
-        cells += [f"{statistics.mean(run['megabytes'] for run in runs):.0f} MB"]
+        cells += [f"{statistics.mean(run['megabytes'] for run in runs if 'megabytes' in run):.0f} MB"]
     return "| " + " | ".join(cells) + " |"
 
 
