@@ -100,7 +100,7 @@ def decide(texts: Sequence[str], recipe: Recipe, say: Say, unlabelled: int = 0) 
         if recipe.branches != 1:
             kinds = " and ".join(str(each.model) for each in recipe.kinds)
             turns = f", {kinds} in turn" if recipe.usual("beside") else ""
-            say(f"{recipe.branches} networks{turns} that answer together: the texts are few enough to train so many")
+            say(f"{recipe.branches} networks that answer together{turns}: the texts are few enough to train so many")
     return recipe
 
 

@@ -359,7 +359,7 @@ def assemble(
             "embedding": recipe.embedding,
             "embedding_options": dict(recipe.embedding_options),
             "branches": len(model.branches),
-            **({"kinds": [[each.model, dict(each.options)] for each in kinds]} if kinds and model.branches else {}),
+            **({"kinds": [[each.model, dict(each.options)] for each in kinds]} if kinds else {}),
         },
         weights={name: stored(value) for name, value in model.state_dict().items()},
         graph=export(model, pipeline.stream_sizes()),

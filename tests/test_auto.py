@@ -229,7 +229,8 @@ def test_where_time_does_not_matter_another_view_takes_turns(
     texts = CHINESE * 100
     recipe, said = decided(texts, pace="thorough", **settings)
     assert recipe.beside == others
-    turns = f"{recipe.branches} networks, {' and '.join(str(each.model) for each in recipe.kinds)} in turn"
+    kinds = " and ".join(str(each.model) for each in recipe.kinds)
+    turns = f"{recipe.branches} networks that answer together, {kinds} in turn: "
     assert any(sentence.startswith(turns) for sentence in said) == bool(others)
     assert decided(texts)[0].beside == {}
 

@@ -15,7 +15,7 @@ import torch
 
 from fenlei import joining, linear, quantizing, training
 from fenlei.auto import STREAMS_OF, VIEWS_OF
-from fenlei.bundle import Bundle
+from fenlei.bundle import Bundle, without_network
 from fenlei.learn import GOLDEN, Labelled, classes_of, learn, score
 from fenlei.models import ENCODERS, restore
 from fenlei.recipe import Recipe
@@ -117,6 +117,16 @@ def test_networks_of_several_kinds_take_turns(chinese: Sets, tiny: Recipe, tmp_p
     with torch.no_grad():
         expected = model.probabilities(arrays).numpy()
     np.testing.assert_allclose(saved.predict_proba(chinese[1].texts[:5]), expected, atol=1e-5)
+
+
+def test_kinds_that_were_left_out_are_named(
+    chinese: Sets, tiny: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(joining, "weigh", lambda branches, targets, weights: np.array([0.0, 1.0]))
+    recipe = tiny.change(branches=2, epochs=1, beside={"textcnn": {"filters": 8}})
+    bundle = Bundle.load(learn(*chinese, recipe, Log()).save(tmp_path / "alone"))
+    assert (bundle.network, bundle.kinds) == (None, [])
+    assert without_network(bundle.model) == "none, the linear model alone (bilstm + textcnn was trained and left out)"
 
 
 def test_after_ctrl_c_the_networks_that_are_left_keep_their_kinds(chinese: Sets, tiny: Recipe) -> None:

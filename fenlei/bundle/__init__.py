@@ -241,5 +241,6 @@ class Bundle:
 
 def without_network(model: Mapping[str, Any]) -> str:
     """What to say where no network answers; one that was trained and left out is named."""
-    left_out = model.get("name")
+    names = [name for name, _ in model.get("kinds", ())] or [model.get("name")]
+    left_out = " + ".join(dict.fromkeys(name for name in names if name))
     return "none, the linear model alone" + (f" ({left_out} was trained and left out)" if left_out else "")
