@@ -37,7 +37,7 @@ HAN_SHARE = 0.1  # of the characters: under this jieba's dictionary has nothing 
 SAMPLE = 2000  # texts looked at
 LARGE = 100_000  # texts that are many
 PRETRAINING = {"steady": 3, "thorough": 10}  # epochs in which so many, if they are short, first teach what stands where
-TITLES = {"pooling": ("max", "mean")}  # of so few tokens attention tells no more, and is a fifth of the work
+BRIEF = {"pooling": ("max", "mean")}  # of short texts: attention tells no more of them, and is a fifth of the work
 # What takes turns with a network where time does not matter: another view of the same text, which errs elsewhere.
 OTHERS: Mapping[str, Mapping[str, Any]] = {"bilstm": {"rcnn": {}}, "mingru": {"rcnn": {"cell": "mingru"}}}
 LARGE_MODEL, LARGE_RATE = "mingru", {"learning_rate": 3e-3}
@@ -100,7 +100,8 @@ def decide(texts: Sequence[str], recipe: Recipe, say: Say, unlabelled: int = 0) 
         if recipe.branches != 1:
             kinds = " and ".join(str(each.model) for each in recipe.kinds)
             turns = f", {kinds} in turn" if recipe.usual("beside") else ""
-            say(f"{recipe.branches} networks that answer together{turns}: the texts are few enough to train so many")
+            why = "time does not matter" if recipe.pace == "thorough" else "the texts are few enough to train so many"
+            say(f"{recipe.branches} networks that answer together{turns}: {why}")
     return recipe
 
 
@@ -141,7 +142,7 @@ def choose_network(documents: int, tokens: int, read: int, recipe: Recipe, say: 
         ours, of_many = (FAST, FAST_LARGE) if narrow else (LARGE_RATE, LARGE_DROPOUTS)
         ours = {**ours, **(of_many if many else {})}
     elif recipe.model == SMALL_MODEL and many and not hurried and not epochs_are_set(recipe):
-        ours = {"pretrain_epochs": PRETRAINING[recipe.pace], "options": TITLES}
+        ours = {"pretrain_epochs": PRETRAINING[recipe.pace], "options": BRIEF}
         say(f"hidden tokens are guessed first: {documents:,} short texts teach what stands where")
     if recipe.pace == "thorough":
         ours = {**ours, "beside": OTHERS.get(recipe.model or "", {})}

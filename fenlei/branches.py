@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import NamedTuple
+from collections.abc import Mapping
 
 from fenlei import workers
 from fenlei.branch import Branch, Found, Plan
@@ -11,23 +10,15 @@ from fenlei.checkpoint import Checkpoint
 from fenlei.folds import Data, Part
 from fenlei.layers.lstm import core_to_spare
 from fenlei.lessons import Lessons
-from fenlei.models import Deep
 from fenlei.pipeline import Pipeline
 from fenlei.recipe import Recipe
 from fenlei.team import Team, others
 from fenlei.training import Epoch, Watch
 
 
-class Trained(NamedTuple):
-    """Networks, and of each its number, from 1, what it learned from and was judged by, and its epochs."""
-
-    networks: list[Deep]
-    numbers: list[int]
-    parts: Sequence[Part]
-    histories: list[list[Epoch]]
-
-
-def train_branches(data: Data, pipeline: Pipeline, recipe: Recipe, watch: Watch, checkpoint: Checkpoint) -> Trained:
+def train_branches(
+    data: Data, pipeline: Pipeline, recipe: Recipe, watch: Watch, checkpoint: Checkpoint
+) -> list[Branch]:
     """A network for each of the data's parts, the same ones however many are trained at a time.
 
     Ctrl-C ends the training, not the run: finished networks, and the best epoch of each that is at work, are kept.
@@ -55,12 +46,7 @@ def train_branches(data: Data, pipeline: Pipeline, recipe: Recipe, watch: Watch,
     kept = {number: branches[number] for number in sorted(branches) if branches[number].history}
     if stopped:
         stop(kept, team)
-    return Trained(
-        [branch.network for branch in kept.values()],
-        list(kept),
-        [parts[number] for number in kept],
-        [branch.history for branch in kept.values()],
-    )
+    return list(kept.values())
 
 
 def bring_back(plan: Plan, parts: Mapping[int, Part], checkpoint: Checkpoint) -> dict[int, Branch]:

@@ -19,7 +19,8 @@ import fenlei
 from fenlei import latent, linear, memory, preparing, ranks, training
 from fenlei.auto import decide
 from fenlei.beside import Beside, Check
-from fenlei.branches import Trained, train_branches
+from fenlei.branch import Branch
+from fenlei.branches import train_branches
 from fenlei.bundle import Bundle
 from fenlei.cache import Cache
 from fenlei.checkpoint import Checkpoint
@@ -109,14 +110,17 @@ def learn(
         trained = train_together(data, pipeline, recipe, watch, checkpoint or Checkpoint())
         baseline = fitted()
         with finishing(partial(watch, FINISHING)):  # what was trained must not be lost
-            joined = join(trained.networks, replace(data, parts=trained.parts), recipe, baseline, watch)
+            parts, networks = [each.part for each in trained], [each.network for each in trained]
+            joined = join(networks, replace(data, parts=parts), recipe, baseline, watch)
             if joined.model.wide is None:
                 pipeline = replace(pipeline, wide=None)
-            bundle = assemble(joined.model, pipeline, recipe, data.labels, ledger or {}, trained.numbers)
+            bundle = assemble(
+                joined.model, pipeline, recipe, data.labels, ledger or {}, [each.recipe for each in trained]
+            )
             bundle.tables |= usage(data.train.encoded, pipeline)
             score(bundle, dev, data, joined, baseline, recipe)
     bundle.scores |= {
-        "epochs": [[epoch.record() for epoch in history] for history in trained.histories],
+        "epochs": [[epoch.record() for epoch in each.history] for each in trained],
         "seconds": round(time.perf_counter() - began, 1),
     }
     return bundle
@@ -317,10 +321,12 @@ def wait_for(fit: Beside[Linear | None], trained: bool, measure: str, watch: Wat
     return fitted
 
 
-def train_together(data: Data, pipeline: Pipeline, recipe: Recipe, watch: Watch, checkpoint: Checkpoint) -> Trained:
+def train_together(
+    data: Data, pipeline: Pipeline, recipe: Recipe, watch: Watch, checkpoint: Checkpoint
+) -> list[Branch]:
     """The branches, by all the processes that torchrun started, from where the checkpoint says."""
     if recipe.model is None:
-        return Trained([], [], [], [])
+        return []
     with ranks.join(training.choose_device(recipe.device), checkpoint.processes) as together:
         checkpoint.say = lambda sentence: watch(Note(sentence))
         checkpoint.join(together)
@@ -341,13 +347,13 @@ def assemble(
     recipe: Recipe,
     labels: list[str],
     ledger: dict[str, Any],
-    numbers: Sequence[int] = (),
+    recipes: Sequence[Recipe] = (),
 ) -> Bundle:
     """Weights, graph and text road in one object, scores and golden inputs still to come.
 
-    Where the recipe has networks of several kinds, ``numbers`` says which the model has of them.
+    ``recipes`` are those of the networks that were trained: where kinds take turns they say which each is of.
     """
-    kinds = [recipe.of_network(number) for number in numbers] if recipe.usual("beside") else []
+    kinds = [[each.model, dict(each.options)] for each in recipes] if recipe.usual("beside") else []
     return Bundle(
         labels=labels,
         vocab=pipeline.vocab.items(),
@@ -359,7 +365,7 @@ def assemble(
             "embedding": recipe.embedding,
             "embedding_options": dict(recipe.embedding_options),
             "branches": len(model.branches),
-            **({"kinds": [[each.model, dict(each.options)] for each in kinds]} if kinds else {}),
+            **({"kinds": kinds} if kinds else {}),
         },
         weights={name: stored(value) for name, value in model.state_dict().items()},
         graph=export(model, pipeline.stream_sizes()),

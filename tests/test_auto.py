@@ -230,9 +230,11 @@ def test_where_time_does_not_matter_another_view_takes_turns(
     recipe, said = decided(texts, pace="thorough", **settings)
     assert recipe.beside == others
     kinds = " and ".join(str(each.model) for each in recipe.kinds)
-    turns = f"{recipe.branches} networks that answer together, {kinds} in turn: "
+    turns = f"{recipe.branches} networks that answer together, {kinds} in turn: time does not matter"
     assert any(sentence.startswith(turns) for sentence in said) == bool(others)
-    assert decided(texts)[0].beside == {}
+    usual, said = decided(texts)
+    assert usual.beside == {}
+    assert "5 networks that answer together: the texts are few enough to train so many" in said
 
 
 def test_networks_that_cannot_take_turns_are_refused() -> None:
