@@ -19,6 +19,7 @@ from fenlei.auto import (
     networks_for,
     tokens_of,
 )
+from fenlei.models import try_out
 from fenlei.recipe import USUAL, Recipe
 from fenlei.streams import STREAMS
 from fenlei.text import TOKENIZERS
@@ -229,6 +230,8 @@ def test_where_time_does_not_matter_another_view_takes_turns(
     texts = CHINESE * 100
     recipe, said = decided(texts, pace="thorough", **settings)
     assert recipe.beside == others
+    for kind in recipe.kinds if recipe.model else []:
+        try_out(str(kind.model), kind.options)
     kinds = " and ".join(str(each.model) for each in recipe.kinds)
     turns = f"{recipe.branches} networks that answer together, {kinds} in turn: time does not matter"
     assert any(sentence.startswith(turns) for sentence in said) == bool(others)

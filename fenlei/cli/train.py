@@ -44,7 +44,11 @@ def add(verbs: Any) -> None:
     verb = add_verb(verbs, "train", run, "turn labelled texts into a classifier")
     add_data(verb)
     add_kind(verb)
-    verb.add_argument("--dev", metavar="DATA", help=f"held-out data that decides, {DATA} (default: a tenth of DATA)")
+    verb.add_argument(
+        "--dev",
+        metavar="DATA",
+        help=f"held-out data that decides, {DATA} (default: of few texts none, else a tenth of DATA)",
+    )
     verb.add_argument(
         "--unlabelled",
         nargs="+",
