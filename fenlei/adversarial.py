@@ -42,5 +42,5 @@ def learn_both(
 def away(gradient: Tensor, norm: float) -> Tensor:
     """The step of this length along each document's gradient ``(B, ..., D)``; none where that is zero."""
     lengths = gradient.flatten(1).norm(dim=1).clamp_min(torch.finfo(gradient.dtype).tiny)
-    step: Tensor = gradient * (norm / lengths).view(-1, *[1] * (gradient.ndim - 1))
-    return step
+    along: Tensor = gradient / lengths.view(-1, *[1] * (gradient.ndim - 1))
+    return norm * along

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -79,7 +80,7 @@ def decide(texts: Sequence[str], recipe: Recipe, say: Say, unlabelled: int = 0) 
     if recipe.window is None:
         recipe = recipe.change(window=window_for(len(texts), lengths, recipe))
     tokens, epochs = tokens_of(len(texts), lengths, recipe), recipe.epochs or epochs_for(len(texts))
-    read = round(tokens * passes(len(texts), epochs, recipe))
+    read = round(tokens * passes(len(texts), math.inf if recipe.steps and not recipe.epochs else epochs, recipe))
     if recipe.adversarial is None:
         usual = networks_for(len(texts), tokens, recipe.change(pace="steady"))
         once = recipe.pace == "fast" or read * usual > MUCH_TOKENS

@@ -62,5 +62,7 @@ class Average:
         return {"count": self.count, "weights": self.weights}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Be where ``state`` was left."""
-        self.count, self.weights = state["count"], dict(state["weights"])
+        """Be where ``state`` was left, each weight on the network's own device."""
+        devices = {name: value.device for name, value in self._named().items()}
+        self.count = state["count"]
+        self.weights = {name: value.to(devices[name]) for name, value in state["weights"].items()}

@@ -201,7 +201,10 @@ def best_point(points: Sequence[Point]) -> float:
 
 
 def best_threshold(probabilities: Floats, inside: npt.NDArray[np.bool_]) -> float:
-    """The threshold of the best F1, halfway to the next lower probability; 0.5 where nothing is ``inside``."""
+    """The threshold of the best F1, halfway to the next lower probability; 0.5 where nothing is ``inside``.
+
+    Below the lowest stands 0, or if scores that are no probabilities are lower, nothing.
+    """
     if not inside.any():
         return 0.5
     order = np.argsort(-probabilities, kind="stable")
@@ -209,5 +212,5 @@ def best_threshold(probabilities: Floats, inside: npt.NDArray[np.bool_]) -> floa
     f1 = 2 * hits / (np.arange(1, len(order) + 1) + hits[-1])
     f1[:-1][ranked[:-1] == ranked[1:]] = 0  # equal probabilities cannot be told apart
     place = int(f1.argmax())
-    below = ranked[place + 1] if place + 1 < len(ranked) else 0.0
+    below = ranked[place + 1] if place + 1 < len(ranked) else min(0.0, ranked[place])
     return float((ranked[place] + below) / 2)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Iterator, Sequence
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -66,8 +67,9 @@ def evaluate_several(true: Array, predicted: Array, labels: Sequence[str]) -> di
     if not names:  # nothing is true of any text, and nothing was said: right, but no F1 can be counted
         scores = {"accuracy": 1.0, "micro_f1": 0.0, "macro_f1": 0.0, "n": len(true), "classes": {}}
         return scores | {"micro_f1_interval": [0.0, 0.0], "macro_f1_interval": [0.0, 0.0]}
-    found = precision_recall_fscore_support(true, predicted, average=None, zero_division=0.0)
-    micro = precision_recall_fscore_support(true, predicted, average="micro", zero_division=0.0)
+    both = (np.pad(side, ((0, 0), (0, 1))) for side in (true, predicted))  # one column would be taken for two classes
+    count = partial(precision_recall_fscore_support, *both, labels=range(len(names)), zero_division=0.0)
+    found, micro = count(average=None), count(average="micro")
     micro_interval, macro_interval = f1_intervals(true, predicted)
     return {
         "accuracy": float((true == predicted).all(axis=1).mean()),

@@ -7,7 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from functools import cache, partial
+from functools import partial
 from hashlib import sha256
 from importlib.metadata import version
 from typing import Any, NamedTuple
@@ -106,12 +106,12 @@ def learn(
         ledger = (ledger or {}) | {"unlabelled": unlabelled.counts}
     fitting = partial(fit_linear, data, pipeline, recipe.seed)
     with training.deterministic(recipe), linear.unfinished_fits(), Beside(fitting) as fit:
-        fitted = cache(partial(wait_for, fit, recipe.model is not None, name_of_quality(data.dev.targets), watch))
         trained = train_together(data, pipeline, recipe, watch, checkpoint or Checkpoint())
-        baseline = fitted()
+        baseline = wait_for(fit, recipe.model is not None, name_of_quality(data.dev.targets), watch)
         with finishing(partial(watch, FINISHING)):  # what was trained must not be lost
-            parts, networks = [each.part for each in trained], [each.network for each in trained]
-            joined = join(networks, replace(data, parts=parts), recipe, baseline, watch)
+            if trained:  # after Ctrl-C fewer than were to be
+                data = replace(data, parts=[each.part for each in trained])
+            joined = join([each.network for each in trained], data, recipe, baseline, watch)
             if joined.model.wide is None:
                 pipeline = replace(pipeline, wide=None)
             bundle = assemble(
@@ -156,8 +156,10 @@ def prepare(
         dev = dev or train
     others = unlabelled.texts if unlabelled is not None else []
     recipe = decide(train.texts, recipe, lambda sentence: watch(Note(sentence)), len(others))
-    recipe = afford(train.texts, recipe, len(labels), watch)
-    held, sample = (None, None) if dev is None else (dev.texts, sample_for(train.texts, recipe))
+    held, sample = None, None
+    if dev is not None:  # where texts are crossed they are few, and the linear model learns from all
+        recipe = afford(train.texts, recipe, len(labels), watch)
+        held, sample = dev.texts, sample_for(train.texts, recipe)
     if unlabelled is not None:
         watch(Note(unlabelled.sentence))
     prepared = preparing.prepare(train.texts, held, recipe, len(labels), sample, store, unlabelled=others)
@@ -174,13 +176,18 @@ def prepare(
             raise ValueError(f"{many}; name a network, such as model=bilstm")
         watch(Note(many))
     data = encode(train, dev, labels, prepared, recipe)
-    windows = Windows(data.train.encoded, recipe)
+    say_lengths(data.train.encoded, recipe, watch)
+    return dev or train, data, pipeline, recipe
+
+
+def say_lengths(texts: Encoded, recipe: Recipe, watch: Watch) -> None:
+    """How many texts the network does not read as a whole."""
+    windows = Windows(texts, recipe)
     if recipe.model and windows.longer:
         of_each = "of each the network learns from a run of so many, another in each epoch, and answers by more"
         watch(Note(f"{windows.longer:,} texts are longer than {windows.size}: {of_each}"))
-    if data.train.encoded.shortened:
-        watch(Note(f"{data.train.encoded.shortened:,} texts are longer than {recipe.max_length:,} tokens and were cut"))
-    return dev or train, data, pipeline, recipe
+    if texts.shortened:
+        watch(Note(f"{texts.shortened:,} texts are longer than {recipe.max_length:,} tokens and were cut"))
 
 
 def classes_of(labels: Iterable[str]) -> list[str]:
@@ -193,14 +200,22 @@ def classes_of(labels: Iterable[str]) -> list[str]:
 
 
 def _known_only(dev: Labelled, labels: list[str], watch: Watch) -> Labelled:
-    """Dev documents whose label training knows; the others cannot help to choose anything."""
+    """Dev documents whose label training knows; the others cannot help to choose anything.
+
+    Of several labels a text those that training does not know are taken off.
+    """
     known = set(labels)
     kept = [place for place, found in enumerate(dev.sets) if not found or known & set(found)]
     if len(kept) < len(dev.labels):
         watch(Note(f"{len(dev.labels) - len(kept)} dev documents have labels that training does not: left out"))
     if not kept:
         raise ValueError("no dev document has a label that the training data knows")
-    return take(dev, kept)
+    dev = take(dev, kept)
+    partly = sum(not known.issuperset(found) for found in dev.sets)
+    if partly:
+        watch(Note(f"{partly} dev documents have further labels that training does not: those labels are left out"))
+        dev = dev._replace(labels=[tuple(label for label in found if label in known) for found in dev.sets])
+    return dev
 
 
 def take(data: Labelled, places: list[int]) -> Labelled:
@@ -280,9 +295,9 @@ def fit_linear(data: Data, pipeline: Pipeline, seed: int, check: Check) -> Linea
     columns, classes = len(pipeline.wide), len(data.labels)
 
     def plain(change: Callable[[Encoded], Encoded], columns: int) -> Linear:
-        if data.numbers is not None:
-            parts = [np.flatnonzero(data.numbers == number) for number in np.unique(data.numbers)]
-            whole = (change(train.encoded), train.targets, parts, train.weights)
+        if data.crossed:
+            parts = [part.rows for part in data.parts]
+            whole = (change(train.encoded), train.targets, parts, train.weights, dev.weights)
             return linear.cross_fit(*whole, columns=columns, classes=classes, check=check)
         some = data.fitted or train
         sides = (change(some.encoded), some.targets, change(dev.encoded), dev.targets, some.weights, dev.weights)

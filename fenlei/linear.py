@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import time
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
@@ -111,14 +111,21 @@ def fit(
     """A linear support vector machine, one class against the rest, squared hinge loss (Fan et al. 2008, liblinear).
 
     Each class sees the n-grams scaled by their ``emphasis``; with many small classes no emphasis can be better, so that
-    is tried too. The best dev accuracy wins; ties go to the first of the ``costs`` of errors, and to emphasis. The
-    costs are 0.3, 1, 0.1 and 3, for many documents 0.3 alone. ``columns`` is the number of rows of the n-gram table.
-    ``check`` is called before each class and may raise. Fits that end unfinished warn, see ``unfinished_fits``.
+    is tried too. Of the ``costs`` of errors the one whose scores make dev likeliest wins, for of few texts an accuracy
+    says little; emphasis has to be less accurate than none to be left out. The costs are 0.3, 1, 0.1 and 3, for many
+    documents 0.3 alone. ``columns`` is the number of rows of the n-gram table. ``check`` is called before each class
+    and may raise. Fits that end unfinished warn, see ``unfinished_fits``.
     """
     began = time.perf_counter()
     learned = Side(matrix(train, columns), targets, weights)
-    held = Side(matrix(dev, columns), dev_targets, dev_weights)
-    best = _search(learned, held, classes, costs or (COSTS if len(targets) <= MANY else COSTS[:1]), check)
+    judges = Side(matrix(dev, columns), dev_targets, dev_weights)
+
+    def attempt(cost: float, share: float) -> Linear:
+        weight, bias = Machine(classes, cost, share, check).fit(learned)
+        held = np.asarray(judges.x @ weight + bias, np.float32)
+        return Linear(weight, bias, cost, share, judges.quality(held), 0.0, held)
+
+    best = _search(judges, costs or (COSTS if len(targets) <= MANY else COSTS[:1]), attempt)
     return replace(best, seconds=time.perf_counter() - began)
 
 
@@ -127,6 +134,7 @@ def cross_fit(
     targets: Ints,
     parts: Sequence[Ints],
     weights: Floats | None = None,
+    dev_weights: Floats | None = None,
     *,
     columns: int,
     classes: int,
@@ -134,36 +142,30 @@ def cross_fit(
 ) -> Linear:
     """The same without a dev set: each of ``parts``, the rows of some documents, is scored by what the rest teaches.
 
-    The cost whose scores make all parts likeliest wins, for of few texts even all say little of an accuracy, and one
-    part says next to nothing; emphasis has to be less accurate than none to be left out. ``weight`` and ``bias`` are
-    then learned from all documents (Wolpert 1992).
+    Cost and emphasis are chosen by all parts together. ``weight`` and ``bias`` are then learned from all documents
+    (Wolpert 1992).
     """
     began = time.perf_counter()
     side = Side(matrix(whole, columns), targets, weights)
-    pairs = [(side.take(np.setdiff1d(np.arange(len(targets)), part)), side.take(part), part) for part in parts]
+    judges = side._replace(weights=dev_weights)
+    pairs = [(side.take(np.setdiff1d(np.arange(len(targets)), part)), judges.take(part), part) for part in parts]
+    none = np.zeros(0, np.float32)
 
-    def scores(cost: float, share: float) -> Floats:
+    def attempt(cost: float, share: float) -> Linear:
         machine, held = Machine(classes, cost, share, check), np.zeros((len(targets), classes), np.float32)
         for learned, judged, part in pairs:
             held[part] = machine.judge(learned, judged)
-        return held
+        return Linear(none, none, cost, share, judges.quality(held), 0.0, held)
 
-    cost, held = min(((cost, scores(cost, EMPHASIS)) for cost in MOST_COSTS), key=lambda each: side.loss(each[1]))
-    share, held = max(((EMPHASIS, held), (0.0, scores(cost, 0.0))), key=lambda each: side.quality(each[1]))
-    weight, bias = Machine(classes, cost, share, check).fit(side)
-    return Linear(weight, bias, cost, share, side.quality(held), time.perf_counter() - began, held)
+    best = _search(judges, MOST_COSTS, attempt)
+    weight, bias = Machine(classes, best.cost, best.emphasis, check).fit(side)
+    return replace(best, weight=weight, bias=bias, seconds=time.perf_counter() - began)
 
 
-def _search(learned: Side, held: Side, classes: int, costs: Sequence[float], check: Check) -> Linear:
-    """The best of some costs, and of emphasis and none at it."""
-
-    def attempt(cost: float, share: float) -> Linear:
-        weight, bias = Machine(classes, cost, share, check).fit(learned)
-        scores = np.asarray(held.x @ weight + bias, np.float32)
-        return Linear(weight, bias, cost, share, held.quality(scores), 0.0, scores)
-
+def _search(judges: Side, costs: Sequence[float], attempt: Callable[[float, float], Linear]) -> Linear:
+    """Of some costs, with emphasis, the likeliest; then of emphasis and none at it the more accurate."""
     # One after the other: the fits of a process share liblinear's random numbers, and in threads they mix them.
-    best = max((attempt(cost, EMPHASIS) for cost in costs), key=lambda each: each.dev_accuracy)
+    best = min((attempt(cost, EMPHASIS) for cost in costs), key=lambda each: judges.loss(each.held))
     return max(best, attempt(best.cost, 0.0), key=lambda each: each.dev_accuracy)
 
 
@@ -176,7 +178,9 @@ def _fit_all(
     weights: Floats | None,
     check: Check,
 ) -> tuple[Floats, Floats]:
-    """Weights ``(V, C)`` and bias ``(C,)``; a class that training does not hold gets no score above the others."""
+    """Weights ``(V, C)`` and bias ``(C,)``; of a class that training does not hold every text scores -1, as what lies
+    outside of a class is to score.
+    """
     weight = np.zeros((x.shape[1], classes), np.float32)
     bias = np.full(classes, -1.0, np.float32)
     several = targets.ndim == 2

@@ -14,6 +14,7 @@ from fenlei.layers.codes import MOST_CODEWORDS, Learned
 from fenlei.layers.embedding import Full, Shared
 from fenlei.models import Deep
 from fenlei.packing import Parts, Sums
+from fenlei.recipe import MOST_SEED
 
 Floats = npt.NDArray[np.float32]
 Ints = npt.NDArray[np.int64]
@@ -37,7 +38,7 @@ def quantize(vectors: Floats, weights: Floats, sizes: list[int], seed: int = 0) 
     codes = np.zeros((len(vectors), len(sizes)), np.uint8)
     codewords = []
     for k, size in enumerate(sizes):
-        found = _k_means(rest, weights, size, seed + k)
+        found = _k_means(rest, weights, size, (seed + k) % (MOST_SEED + 1))
         codes[:, k] = nearest(rest, found)
         rest -= found[codes[:, k]]
         codewords.append(found)

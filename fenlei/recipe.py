@@ -152,7 +152,8 @@ class Recipe:
         The networks ``beside``, each with its options, follow on the ``model`` in turn.
         """
         others = list(self.usual("beside").items())
-        recipe, place = self.change(seed=self.seed + number - 1), (number - 1) % (1 + len(others))
+        recipe = self.change(seed=(self.seed + number - 1) % (MOST_SEED + 1))
+        place = (number - 1) % (1 + len(others))
         return recipe if place == 0 else recipe.change(model=others[place - 1][0], options=others[place - 1][1])
 
     @property

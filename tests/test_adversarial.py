@@ -66,6 +66,7 @@ def test_a_step_has_its_length_and_none_where_there_is_no_gradient() -> None:
     torch.testing.assert_close(step.flatten(1).norm(dim=1), torch.tensor([0.5, 0.5, 0.0, 0.5]))
     torch.testing.assert_close(step[0] / step[0].norm(), gradient[0] / gradient[0].norm())
     assert away(torch.randn(2, 3, 4, 5), 1.0).shape == (2, 3, 4, 5)
+    assert not away(torch.zeros(1, 3, 5), 1e9).any()
 
 
 @pytest.mark.parametrize("model", ["bilstm", "han", "textcnn"])

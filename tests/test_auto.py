@@ -258,6 +258,7 @@ def test_many_tokens_get_the_faster_network_and_rate() -> None:
     assert (decided(few)[0].adversarial, decided(endless)[0].adversarial) == (1, 0)
     assert decided(endless, epochs=4)[0].adversarial == 1, "fewer tokens in all"
     assert decided(endless, steps=100)[0].adversarial == 1, "steps have fewer too"
+    assert decided(few, steps=10**8)[0].adversarial == 0, "or more than the usual epochs"
     assert decided(few, pace="fast")[0].adversarial == decided(many, pace="fast")[0].adversarial == 0
     assert "network: mingru, for 100,000 texts of about 50 tokens" in said
     assert (decided(few)[0].model, decided(few)[0].learning_rate) == ("bilstm", 1e-3)

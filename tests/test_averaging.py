@@ -89,3 +89,14 @@ def test_it_goes_on_from_where_it_was_left() -> None:
     assert second.state_dict()["count"] == 4
     for name, value in first.state_dict()["weights"].items():
         assert torch.equal(second.state_dict()["weights"][name], value), name
+
+
+def test_it_goes_on_where_the_network_is() -> None:
+    """A checkpoint is read on the processor; ``meta`` stands for any other device."""
+    model = Small()
+    average = Average(model, 5)
+    walk(model, average, 5)
+    with torch.device("meta"):
+        other = Average(Small(), 5)
+    other.load_state_dict(average.state_dict())
+    assert {value.device.type for value in other.weights.values()} == {"meta"}

@@ -44,9 +44,10 @@ def test_the_best_threshold_by_hand() -> None:
     assert best_threshold(np.array([0.5, 0.5, 0.1]), np.array([True, False, False])) == pytest.approx(0.3)
 
 
-@given(st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=1, max_size=40))
-def test_no_threshold_has_a_better_f1(pairs: list[tuple[int, bool]]) -> None:
-    p = np.array([value / 20 for value, _ in pairs])
+@given(st.lists(st.tuples(st.integers(0, 20), st.booleans()), min_size=1, max_size=40), st.sampled_from([0, 0.5, 9]))
+def test_no_threshold_has_a_better_f1(pairs: list[tuple[int, bool]], below: float) -> None:
+    """Of probabilities, and of scores that may be below 0."""
+    p = np.array([value / 20 for value, _ in pairs]) - below
     inside = np.array([applies for _, applies in pairs])
 
     def f1(threshold: float) -> float:

@@ -77,3 +77,13 @@ def test_compiled_gradients_pass_where_numbers_did(dtype):
     (3 * out).sum().backward()
     assert torch.equal(x.grad, torch.where(out != 0, 6.0, 0.0).to(dtype))
     assert torch.equal(out, torch.where(out != 0, 2 * x, 0))
+
+
+@pytest.mark.parametrize("rate", [-0.1, 1.0, 1.5, float("nan")])
+def test_an_impossible_rate_is_refused(rate):
+    with pytest.raises(ValueError, match="dropout must be at least 0 and below 1"):
+        Dropout(rate)
+
+
+def test_next_to_one_some_numbers_may_stay():
+    assert torch.isfinite(Dropout(0.999999)(torch.ones(1000))).all()

@@ -89,6 +89,14 @@ def test_several_labels_by_hand_and_as_scikit_learn_has_them() -> None:
     assert low < found["micro_f1"] <= high <= 1
 
 
+def test_of_several_labels_one_alone_may_be_used() -> None:
+    true, named = (np.array([[first, 0] for first in side], np.int8) for side in ((1, 1, 1, 0), (1, 1, 0, 0)))
+    found = evaluate_several(true, named, ["a", "b"])
+    assert found["classes"] == {"a": pytest.approx({"precision": 1, "recall": 2 / 3, "f1": 4 / 5, "support": 3})}
+    assert found["micro_f1"] == found["macro_f1"] == pytest.approx(4 / 5)
+    assert found["micro_f1_interval"] == found["macro_f1_interval"]
+
+
 def test_calibration_by_hand() -> None:
     """One bin holds 0.9, 0.92 (one of two right), another 0.5 (right)."""
     found = calibration(np.array([0.9, 0.5, 0.92]), np.array([True, True, False]))

@@ -160,7 +160,9 @@ def test_a_random_label_is_not_guessed_where_nothing_is_held_out(tiny: Recipe) -
 
 
 def test_the_linear_model_alone_is_crossed_too(chinese: Sets, tiny: Recipe) -> None:
-    bundle = learn(chinese[0], None, tiny.change(model=None, options={}), Log())
+    log = Log()
+    bundle = learn(chinese[0], None, tiny.change(model=None, options={}, linear_documents=30), log)
+    assert "drawn by lot" not in log.notes(), "crossed, it learns from all"
     assert bundle.scores["folds"] == 2
     assert bundle.scores["dev"]["n"] == len(chinese[0].texts)
     assert bundle.scores["dev"]["accuracy"] == pytest.approx(bundle.scores["linear"]["accuracy"])
@@ -170,7 +172,7 @@ def test_crossed_training_broken_off_is_judged_by_what_was_judged(chinese: Sets,
     log = Log(stop=Epoch, after=3)  # the second network's first epoch
     bundle = learn(chinese[0], None, tiny.change(branches=3), log)
     assert "stopped by hand" in log.notes()
-    assert len(bundle.scores["epochs"]) == 2
+    assert len(bundle.scores["epochs"]) == bundle.scores["folds"] == 2
     assert bundle.scores["dev"]["n"] == pytest.approx(len(chinese[0].texts) * 2 / 3, abs=2)
 
 
@@ -295,6 +297,17 @@ def test_dev_documents_of_unknown_classes_are_left_out_and_said(chinese: Sets, t
     assert bundle.scores["dev"]["n"] == len(dev.texts)
     with pytest.raises(ValueError, match="no dev document has a label that the training data knows"):
         learn(train, Labelled(["什么"], ["未知"]), tiny, Log())
+
+
+def test_of_several_labels_in_dev_those_that_are_unknown_are_left_out_and_said(tiny: Recipe) -> None:
+    train = Labelled(["good film", "bad film", "long film"] * 6, [("good",), ("bad",), ("bad", "long")] * 6)
+    dev = Labelled(["good film", "bad film", "new film"], [("good",), ("bad", "odd"), ("new",)])
+    log = Log()
+    bundle = learn(train, dev, tiny, log)
+    assert "1 dev documents have labels that training does not: left out" in log.notes()
+    assert "1 dev documents have further labels that training does not: those labels are left out" in log.notes()
+    assert bundle.scores["dev"]["n"] == 2
+    assert set(bundle.scores["dev"]["classes"]) <= {"good", "bad", "long"}
 
 
 def test_a_rare_class_among_many_documents(tiny: Recipe) -> None:

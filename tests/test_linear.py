@@ -79,11 +79,17 @@ def test_two_classes_have_opposite_scores() -> None:
     np.testing.assert_allclose(scores, np.hstack([-expected, expected]), atol=CLOSE)
 
 
-def test_the_cost_with_the_best_dev_accuracy_wins() -> None:
-    costs = (0.001, 0.1, 1.0, 10.0)
-    fitted, train, dev = fit(5, costs=costs)
-    accuracies = [np.mean(peer(train, dev[0], cost, linear.EMPHASIS).argmax(1) == dev[1]) for cost in costs]
-    assert fitted.cost == costs[int(np.argmax(accuracies))]
+@pytest.mark.parametrize(("classes", "costs"), [(5, (0.001, 0.1, 1.0, 10.0)), (3, None)])
+def test_the_cost_makes_dev_likeliest_and_emphasis_must_not_be_less_accurate(
+    classes: int, costs: tuple[float, ...] | None
+) -> None:
+    fitted, train, dev = fit(classes, costs=costs)
+    side = linear.Side(linear.matrix(dev[0], COLUMNS), dev[1])
+    found = {cost: peer(train, dev[0], cost, linear.EMPHASIS) for cost in costs or linear.COSTS}
+    best = min(found, key=lambda cost: side.loss(found[cost]))
+    assert fitted.cost == best
+    worse = side.quality(peer(train, dev[0], best, 0.0)) > side.quality(found[best])
+    assert fitted.emphasis == (0.0 if worse else linear.EMPHASIS)
     assert fit(5, costs=(3.0, 3.0))[0].cost == 3.0
 
 
@@ -153,6 +159,16 @@ def test_crossed_scores_come_from_a_machine_that_did_not_learn_from_the_part() -
     assert fitted.dev_accuracy == pytest.approx(np.mean(fitted.held.argmax(1) == targets))
     whole = peer((encoded, targets), encoded, fitted.cost, fitted.emphasis)
     np.testing.assert_allclose(fitted.scores(encoded), whole, atol=CLOSE)
+
+
+def test_crossed_machines_are_judged_by_other_weights_than_they_learn_by() -> None:
+    encoded, targets = documents(0, 150, 3)
+    parts = np.array_split(np.random.default_rng(2).permutation(150), 3)
+    heavy, one = np.linspace(0.2, 3, 150, dtype=np.float32), (np.arange(150) < 1).astype(np.float32)
+    fitted = linear.cross_fit(encoded, targets, parts, heavy, one, columns=COLUMNS, classes=3)
+    assert fitted.dev_accuracy in (0.0, 1.0)
+    plain = linear.cross_fit(encoded, targets, parts, heavy, columns=COLUMNS, classes=3)
+    assert plain.dev_accuracy == pytest.approx(np.mean(plain.held.argmax(1) == targets))
 
 
 def test_crossed_the_cost_makes_all_parts_likeliest_and_emphasis_must_not_be_less_accurate() -> None:

@@ -39,3 +39,4 @@ def test_quality_is_accuracy_or_micro_f1_at_its_best() -> None:
     scores = np.random.default_rng(0).normal(size=(50, 4)) + 1.0 * (truth := np.eye(4, dtype=int)[np.arange(50) % 4])
     best = max(f1_score(truth, scores >= cut, average="micro") for cut in np.unique(scores))
     assert objective.quality(scores, truth) == pytest.approx(best)
+    assert objective.quality(scores - 9, truth) == pytest.approx(best)

@@ -8,7 +8,20 @@ from types import NoneType
 import numpy as np
 import pytest
 
-from fenlei.recipe import CHOICES, COUNTS, FROM_ZERO, OPEN, PRESETS, RATES, SHARES, STRENGTHS, USUAL, Recipe, preset
+from fenlei.recipe import (
+    CHOICES,
+    COUNTS,
+    FROM_ZERO,
+    MOST_SEED,
+    OPEN,
+    PRESETS,
+    RATES,
+    SHARES,
+    STRENGTHS,
+    USUAL,
+    Recipe,
+    preset,
+)
 
 HINTS = typing.get_type_hints(Recipe)
 COUNT = "the setting {} must be a whole number of at least {}, got {}"
@@ -86,6 +99,7 @@ def test_networks_take_turns_each_with_its_own_seed_and_options() -> None:
     recipe = Recipe(model="bilstm", options={"hidden_size": 8}, seed=5, beside={"rcnn": {}, "textcnn": {"filters": 4}})
     found = [recipe.of_network(number) for number in (1, 2, 3, 4)]
     assert [each.model for each in found] == ["bilstm", "rcnn", "textcnn", "bilstm"]
+    assert Recipe(seed=MOST_SEED).of_network(10).seed == 8, "past the last seed comes the first"
     assert [each.options for each in found] == [{"hidden_size": 8}, {}, {"filters": 4}, {"hidden_size": 8}]
     assert [each.seed for each in found] == [5, 6, 7, 8]
     assert [each.model for each in recipe.kinds] == ["bilstm", "rcnn", "textcnn"]

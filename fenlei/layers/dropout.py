@@ -23,11 +23,13 @@ class Dropout(nn.Module):
 
     def __init__(self, rate: float) -> None:
         super().__init__()
+        if not 0 <= rate < 1:
+            raise ValueError(f"dropout must be at least 0 and below 1, got {rate}")
         self.rate = rate
 
     def forward(self, x: Tensor) -> Tensor:
         """``x`` of any shape; outside of training, ``x`` itself."""
-        dropped = round(self.rate * 2**BITS)
+        dropped = min(round(self.rate * 2**BITS), 2**BITS - 1)
         if not self.training or dropped == 0:
             return x
         scale = 2**BITS / (2**BITS - dropped)
