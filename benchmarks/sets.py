@@ -23,6 +23,7 @@ SETS = {
 
 
 UNIQUE = "_unique"  # behind a set's name: without the training texts that stand in dev
+CROSSED = "_crossed"  # nothing is held out, of a set that has no dev file of its own
 
 
 def split(data: Path, name: str, train_rows: int | None) -> tuple[list[corpus.Document], list[corpus.Document]]:
@@ -30,10 +31,10 @@ def split(data: Path, name: str, train_rows: int | None) -> tuple[list[corpus.Do
 
     With ``train_rows`` only the first of a seeded shuffle are trained on.
     """
-    train_file, dev_file = SETS[name.removesuffix(UNIQUE)]
+    train_file, dev_file = SETS[name.removesuffix(UNIQUE).removesuffix(CROSSED)]
     train, _ = corpus.read(data / train_file)
     dev = corpus.read(data / dev_file)[0] if dev_file else []
-    if not dev:
+    if not dev and not name.endswith(CROSSED):
         train, dev = corpus.split_dev(train, 0.1, seed=0)
     if name.endswith(UNIQUE):
         known = {document.text for document in dev}
