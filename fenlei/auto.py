@@ -40,7 +40,7 @@ LARGE = 100_000  # texts that are many
 PRETRAINING = {"steady": 3, "thorough": 10}  # epochs in which so many, if they are short, first teach what stands where
 BRIEF = {"pooling": ("max", "mean")}  # of short texts: attention tells no more of them, and is a fifth of the work
 # What takes turns with a network where time does not matter: another view of the same text, which errs elsewhere.
-OTHERS: Mapping[str, Mapping[str, Any]] = {"bilstm": {"rcnn": {}}, "mingru": {"rcnn": {"cell": "mingru"}}}
+OTHERS: Mapping[str, Mapping[str, Any]] = {"bilstm": {"rcnn": {}}}
 LARGE_MODEL, LARGE_RATE = "mingru", {"learning_rate": 3e-3}
 LARGE_DROPOUTS = {"dropout": 0.5, "embedding_dropout": 0.4, "token_dropout": 0.2}
 # Tokens that a network reads in all epochs, for a training is to take minutes: where the usual epochs have more than

@@ -111,12 +111,12 @@ def learn(
         with finishing(partial(watch, FINISHING)):  # what was trained must not be lost
             if trained:  # after Ctrl-C fewer than were to be
                 data = replace(data, parts=[each.part for each in trained])
-            joined = join([each.network for each in trained], data, recipe, baseline, watch)
+            joined = join(trained, data, baseline, watch)
             if joined.model.wide is None:
                 pipeline = replace(pipeline, wide=None)
-            bundle = assemble(
-                joined.model, pipeline, recipe, data.labels, ledger or {}, [each.recipe for each in trained]
-            )
+            answering = [trained[place] for place in joined.kept] or trained  # what was left out is named
+            recipes = [each.recipe for each in answering]
+            bundle = assemble(joined.model, pipeline, recipe, data.labels, ledger or {}, recipes)
             bundle.tables |= usage(data.train.encoded, pipeline)
             score(bundle, dev, data, joined, baseline, recipe)
     bundle.scores |= {

@@ -216,7 +216,7 @@ def test_few_texts_get_several_networks(texts: list[str], networks: int) -> None
     ("settings", "others"),
     [
         ({}, {"rcnn": {}}),
-        ({"model": "mingru"}, {"rcnn": {"cell": "mingru"}}),
+        ({"model": "mingru"}, {}),
         ({"model": "han"}, {}),
         ({"model": None}, {}),
         ({"beside": {}}, {}),

@@ -180,8 +180,6 @@ def test_the_exported_graph_agrees_from_one_word_to_long_batches(encoder, embedd
         ("bilstm", {"pooling": ("last",)}),
         ("textcnn", {"widths": (1, 2, 30)}),
         ("rcnn", {"cell": "gru", "window": 1, "dense": 0}),
-        ("rcnn", {"cell": "mingru"}),
-        ("han", {"cell": "mingru"}),
     ],
     ids=str,
 )
@@ -273,7 +271,6 @@ def test_an_option_that_a_network_does_not_have_is_refused_by_name(encoder):
         ("textcnn", {"widths": ()}, "widths must name at least one window"),
         ("textcnn", {"widths": (3, 0)}, "at least 1, got 8 and 0"),
         ("rcnn", {"dense": -1}, r"0 \(none\) or more, got -1"),
-        ("rcnn", {"cell": "mgu"}, "unknown cell 'mgu'; the choices are rnn, lstm, gru, mingru"),
         ("gru", {"pooling": "median"}, "last, mean, max, attention, got median"),
     ],
     ids=str,

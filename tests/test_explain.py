@@ -272,6 +272,7 @@ def test_where_the_network_looked_is_what_its_equations_say(
         assert said in page([explain(predictor, text)])
 
 
+@pytest.mark.usefixtures("all_answer")
 def test_of_networks_of_several_kinds_each_says_what_it_has(chinese: tuple[Labelled, Labelled], tiny: Recipe) -> None:
     recipe = tiny.change(wide=False, branches=3, beside={"textcnn": {"filters": 8}})
     bundle = learn(*chinese, recipe.change(options={"hidden_size": 8, "pooling": ("max", "attention")}), lambda _: None)

@@ -12,9 +12,11 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.special import softmax
 
 from fenlei import joining, linear, quantizing, training
 from fenlei.auto import STREAMS_OF, VIEWS_OF
+from fenlei.blending import Shift
 from fenlei.bundle import Bundle, without_network
 from fenlei.learn import GOLDEN, Labelled, classes_of, learn, score
 from fenlei.models import ENCODERS, restore
@@ -97,6 +99,7 @@ def test_several_networks_answer_by_their_mean(chinese: Sets, tiny: Recipe, tmp_
     assert [[record["number"] for record in history] for history in bundle.scores["epochs"]] == [[1, 2]] * 3
 
 
+@pytest.mark.usefixtures("all_answer")
 def test_networks_of_several_kinds_take_turns(chinese: Sets, tiny: Recipe, tmp_path: Path) -> None:
     log = Log()
     bundle = learn(*chinese, tiny.change(branches=3, wide=False, beside={"textcnn": {"filters": 8}}), log)
@@ -109,7 +112,8 @@ def test_networks_of_several_kinds_take_turns(chinese: Sets, tiny: Recipe, tmp_p
     alike = learn(*chinese, tiny.change(branches=3, wide=False), Log())
     assert "kinds" not in alike.model
     for name in (name for name in alike.weights if name.startswith(("branches.0.", "branches.2."))):
-        np.testing.assert_array_equal(alike.weights[name], bundle.weights[name])
+        if ".dense." not in name:  # which holds the share of its kind
+            np.testing.assert_array_equal(alike.weights[name], bundle.weights[name])
     saved = Predictor(bundle.save(tmp_path / "saved"))
     assert saved.verify() == 0.0
     model = restore(saved.bundle, saved.pipeline.stream_sizes()).eval()
@@ -122,13 +126,50 @@ def test_networks_of_several_kinds_take_turns(chinese: Sets, tiny: Recipe, tmp_p
 def test_kinds_that_were_left_out_are_named(
     chinese: Sets, tiny: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
-    monkeypatch.setattr(joining, "weigh", lambda branches, targets, weights: np.array([0.0, 1.0]))
+    monkeypatch.setattr(joining, "weigh", lambda branches, targets, weights: np.array([0.0, 0.0, 1.0]))
     recipe = tiny.change(branches=2, epochs=1, beside={"textcnn": {"filters": 8}})
     bundle = Bundle.load(learn(*chinese, recipe, Log()).save(tmp_path / "alone"))
     assert (bundle.network, bundle.kinds) == (None, [])
     assert without_network(bundle.model) == "none, the linear model alone (bilstm + textcnn was trained and left out)"
 
 
+@pytest.mark.parametrize("scales", [(0.5, 2.0, 1.0), (0.0, 1.5, 0.5), (1.0, 0.0, 0.0)], ids=str)
+def test_each_kind_counts_by_its_own_scale(
+    scales: tuple[float, ...], chinese: Sets, tiny: Recipe, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """One that has no say is not in the bundle; of the others it is as if their logits were scaled and added."""
+    recipe = tiny.change(branches=3, epochs=1, beside={"textcnn": {"filters": 8}})
+    logits: list[np.ndarray] = []
+
+    def weigh(branches: list[np.ndarray], *_: object) -> np.ndarray:
+        logits[:] = branches
+        return np.array(scales)
+
+    monkeypatch.setattr(joining, "weigh", weigh)
+    monkeypatch.setattr(joining, "shift", lambda logits, *_: Shift(1.0, np.zeros(logits.shape[1])))
+    log = Log()
+    bundle = learn(*chinese, recipe, log)
+    assert [name for name, _ in bundle.kinds] == [
+        name for name, scale in zip(("bilstm", "textcnn", "bilstm"), (*scales[:2], scales[0]), strict=True) if scale
+    ]
+    said = f"logits = {scales[0]:.2f} x bilstm + {scales[1]:.2f} x textcnn + {scales[2]:.2f} x linear"
+    assert said in log.notes()
+    saved = Predictor(bundle.save(tmp_path / "saved"))
+    assert saved.verify() == 0.0
+    expected = softmax(np.tensordot(scales, np.stack(logits), 1), axis=1)
+    np.testing.assert_allclose(saved.predict_proba(chinese[1].texts), expected, atol=1e-4)
+    model = restore(saved.bundle, saved.pipeline.stream_sizes()).eval()
+    assert len(model.branches) == bundle.model["branches"] == len(bundle.kinds)
+
+
+def test_crossed_networks_of_several_kinds_are_weighed_as_one(chinese: Sets, tiny: Recipe) -> None:
+    log = Log()
+    bundle = learn(chinese[0], None, tiny.change(branches=2, beside={"textcnn": {"filters": 8}}), log)
+    assert "x recurrent + " in log.notes()
+    assert bundle.scores["dev"]["n"] == len(chinese[0].texts)
+
+
+@pytest.mark.usefixtures("all_answer")
 def test_after_ctrl_c_the_networks_that_are_left_keep_their_kinds(chinese: Sets, tiny: Recipe) -> None:
     recipe = tiny.change(branches=3, beside={"textcnn": {"filters": 8}}, wide=False)
     bundle = learn(*chinese, recipe, Log(stop=Epoch, after=3))  # the second network's first epoch

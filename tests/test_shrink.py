@@ -203,6 +203,7 @@ def test_8_bits_are_refused_where_they_answer_otherwise_or_there_is_no_lstm(
         in_int8(linear, chinese[1].texts, chinese[1].sets)
 
 
+@pytest.mark.usefixtures("all_answer")
 def test_several_labels_and_several_networks_are_made_small(chinese: tuple[Labelled, Labelled], tiny: Recipe) -> None:
     sides = []
     for side in chinese:

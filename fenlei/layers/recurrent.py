@@ -1,4 +1,4 @@
-"""Recurrence over time as production runs it: fused kernels, each row read within its own length."""
+"""Recurrence over time as production runs it: torch's fused kernels, each row read within its own length."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from fenlei.layers import lstm
 from fenlei.layers.graph import Graph
 from fenlei.layers.mask import mask_of, reverse
-from fenlei.layers.mingru import MinimalGRU
 
 # For each kind: torch's module, the ONNX operator, and its gates in ONNX's order as places in torch's order.
 CELLS: dict[str, tuple[Callable[..., nn.RNNBase], str, tuple[int, ...]]] = {
@@ -22,15 +21,6 @@ CELLS: dict[str, tuple[Callable[..., nn.RNNBase], str, tuple[int, ...]]] = {
 }
 
 MATRICES = ("weight_ih_l0", "weight_hh_l0")
-
-
-def both_ways(cell: str, input_size: int, hidden_size: int) -> Recurrent | MinimalGRU:
-    """A layer of that cell, one of ``CELLS`` or ``mingru``, that reads each row forward and backward."""
-    if cell == "mingru":
-        return MinimalGRU(input_size, hidden_size, bidirectional=True)
-    if cell not in CELLS:
-        raise ValueError(f"unknown cell {cell!r}; the choices are {', '.join(CELLS)}, mingru")
-    return Recurrent(cell, input_size, hidden_size, bidirectional=True)
 
 
 class Recurrent(nn.Module):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from fenlei.layers.dropout import Dropout
 from fenlei.layers.graph import Graph
 from fenlei.layers.pooling import Attention
-from fenlei.layers.recurrent import both_ways
+from fenlei.layers.recurrent import Recurrent
 from fenlei.models.encoder import Encoder
 
 
@@ -19,7 +19,7 @@ class Level(nn.Module):
 
     def __init__(self, cell: str, input_size: int, hidden_size: int) -> None:
         super().__init__()
-        self.recurrent = both_ways(cell, input_size, hidden_size)
+        self.recurrent = Recurrent(cell, input_size, hidden_size, bidirectional=True)
         self.width = self.recurrent.width
         self.attention = Attention(self.width, ways=2)
 

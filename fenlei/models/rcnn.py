@@ -9,7 +9,7 @@ from fenlei.layers.convolution import Convolution
 from fenlei.layers.dense import Dense
 from fenlei.layers.graph import Graph
 from fenlei.layers.pooling import Max
-from fenlei.layers.recurrent import both_ways
+from fenlei.layers.recurrent import Recurrent
 from fenlei.models.encoder import Encoder
 
 
@@ -29,7 +29,7 @@ class RCNN(Encoder):
         dense: int = 128,
     ) -> None:
         super().__init__()
-        self.recurrent = both_ways(cell, input_size, hidden_size)
+        self.recurrent = Recurrent(cell, input_size, hidden_size, bidirectional=True)
         self.convolution = Convolution(input_size + self.recurrent.width, filters, window)
         self.pooling = Max(filters)
         self.dense = Dense(filters, dense)
