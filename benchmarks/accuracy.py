@@ -48,6 +48,7 @@ ABLATION: dict[str, dict[str, object]] = {
     "no token dropout": {"token_dropout": 0.0},
     "no embedding dropout": {"embedding_dropout": 0.0},
     "no label smoothing": {"label_smoothing": 0.0},
+    "every class counts alike": {"class_weight": "balanced"},
     "batches learned once": {"adversarial": 0.0},
     "hidden tokens first, 5 epochs": {"pretrain_epochs": 5},
     "mean of the weights": {"schedule": "averaged"},

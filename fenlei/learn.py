@@ -40,6 +40,7 @@ from fenlei.preparing import Prepared, affordable, sample_for, taken
 from fenlei.recipe import Recipe
 from fenlei.runtime import Predictor
 from fenlei.scoring import Rival, hold, judge
+from fenlei.screen import plural
 from fenlei.training import Examples, Note, Watch
 from fenlei.windows import Windows
 
@@ -207,13 +208,15 @@ def _known_only(dev: Labelled, labels: list[str], watch: Watch) -> Labelled:
     known = set(labels)
     kept = [place for place, found in enumerate(dev.sets) if not found or known & set(found)]
     if len(kept) < len(dev.labels):
-        watch(Note(f"{len(dev.labels) - len(kept)} dev documents have labels that training does not: left out"))
+        count = plural(len(dev.labels) - len(kept), "dev document has", "dev documents have")
+        watch(Note(f"{count} labels that training does not: left out"))
     if not kept:
         raise ValueError("no dev document has a label that the training data knows")
     dev = take(dev, kept)
     partly = sum(not known.issuperset(found) for found in dev.sets)
     if partly:
-        watch(Note(f"{partly} dev documents have further labels that training does not: those labels are left out"))
+        count = plural(partly, "dev document has", "dev documents have")
+        watch(Note(f"{count} further labels that training does not: those labels are left out"))
         dev = dev._replace(labels=[tuple(label for label in found if label in known) for found in dev.sets])
     return dev
 

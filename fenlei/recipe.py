@@ -38,6 +38,7 @@ OPEN = (
 )  # may be None: decided from the data, or no limit
 FROM_ZERO = ("pretrain_epochs", "report_steps", "seed")
 MOST_SEED = 2**32 - 1  # scikit-learn takes no more
+MOST = {"seed": MOST_SEED, "threads": 256}  # more threads than that end the process where each takes memory
 CHOICES = {
     "precision": ("auto", "fp32", "bf16"),
     "schedule": ("linear", "constant", "averaged"),
@@ -121,8 +122,10 @@ class Recipe:
             value, least = getattr(self, name), int(name in COUNTS)
             if not (value is None and name in OPEN) and (type(value) is not int or value < least):
                 raise ValueError(f"the setting {name} must be a whole number of at least {least}, got {value!r}")
-        if self.seed > MOST_SEED:
-            raise ValueError(f"the setting seed must be a whole number of at most {MOST_SEED:,}, got {self.seed:,}")
+        for name, most in MOST.items():
+            if getattr(self, name) > most:
+                value = f"{getattr(self, name):,}"
+                raise ValueError(f"the setting {name} must be a whole number of at most {most:,}, got {value}")
         for name in SHARES:
             _check_share(name, getattr(self, name))
         for name in (*RATES, *STRENGTHS):

@@ -946,6 +946,8 @@ def asked(*arguments: str) -> Callable[[Path, Path], Sequence[object]]:
         ),
         (asked("--set", "seed=99999999999999999999"), 2, "seed must be a whole number of at most 4,294,967,295"),
         (asked("--int8", "--set", "model=null"), 2, "--int8 is for networks, and there is to be none"),
+        (asked("--int8", "--model", "textcnn"), 2, "--int8 is for mingru and for LSTM layers, and textcnn has neither"),
+        (asked("--set", "threads=1000"), 2, "the setting threads must be a whole number of at most 256, got 1,000"),
         (asked("--out", ""), 1, "the folder of a bundle has no name"),
         (asked("--option", "hidden_size=1.5"), 2, "the bilstm option 'hidden_size' is a whole number, not 1.5"),
     ],

@@ -345,8 +345,8 @@ def test_of_several_labels_in_dev_those_that_are_unknown_are_left_out_and_said(t
     dev = Labelled(["good film", "bad film", "new film"], [("good",), ("bad", "odd"), ("new",)])
     log = Log()
     bundle = learn(train, dev, tiny, log)
-    assert "1 dev documents have labels that training does not: left out" in log.notes()
-    assert "1 dev documents have further labels that training does not: those labels are left out" in log.notes()
+    assert "1 dev document has labels that training does not: left out" in log.notes()
+    assert "1 dev document has further labels that training does not: those labels are left out" in log.notes()
     assert bundle.scores["dev"]["n"] == 2
     assert set(bundle.scores["dev"]["classes"]) <= {"good", "bad", "long"}
 

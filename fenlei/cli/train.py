@@ -91,8 +91,8 @@ def run(arguments: argparse.Namespace) -> None:
     recipe = recipe_of(arguments)
     if arguments.max_size is not None or arguments.int8:  # one network, judged by what is held out
         recipe = recipe.change(branches=recipe.branches or 1)
-    if arguments.int8 and recipe.model is None:
-        raise argparse.ArgumentTypeError("--int8 is for networks, and there is to be none (model=null): leave one out")
+    if arguments.int8:
+        check_rounded(recipe)
     check_device(recipe)
     bundles.check_target(arguments.out)
     check_unlabelled(arguments)
@@ -142,6 +142,16 @@ def check_unlabelled(arguments: argparse.Namespace) -> None:
             raise FileNotFoundError(f"no such file or folder: {path}")
     if arguments.most_unlabelled is not None and not arguments.unlabelled:
         raise argparse.ArgumentTypeError("--most-unlabelled says how many texts of --unlabelled FILE: give that too")
+
+
+def check_rounded(recipe: Recipe) -> None:
+    """ArgumentTypeError where no network is to be trained that can multiply in 8 bits."""
+    from fenlei.models import can_be_rounded
+
+    if recipe.model is None:
+        raise argparse.ArgumentTypeError("--int8 is for networks, and there is to be none (model=null): leave one out")
+    if not any(can_be_rounded(str(each.network), each.options) for each in recipe.kinds):
+        raise argparse.ArgumentTypeError(f"--int8 is for mingru and for LSTM layers, and {recipe.network} has neither")
 
 
 def check_device(recipe: Recipe) -> None:

@@ -29,7 +29,7 @@ from fenlei.models.stacked import Stacked
 from fenlei.models.textcnn import TextCNN
 from fenlei.packing import unpack
 
-__all__ = ["ENCODERS", "Classifier", "Deep", "build", "encoder_options", "restore", "try_out"]
+__all__ = ["ENCODERS", "Classifier", "Deep", "build", "can_be_rounded", "encoder_options", "restore", "try_out"]
 
 ENCODERS: dict[str, type[Encoder]] = {
     "rnn": RNN,
@@ -83,6 +83,12 @@ def try_out(name: str, options: Mapping[str, Any], **embedding: Any) -> None:
         given = dict(options) | dict(embedding.get("embedding_options") or {})
         reason = "they are too large" if isinstance(error, RuntimeError) else str(error).splitlines()[0]
         raise ValueError(f"{given} are no options for a network {name!r}: {reason}") from error
+
+
+def can_be_rounded(name: str, options: Mapping[str, Any]) -> bool:
+    """Whether a network has matrices that can be multiplied with in 8 bits; nothing is allocated."""
+    with torch.device("meta"):
+        return bool(ENCODERS[name](1, **options).roundable())
 
 
 def restore(bundle: Bundle, stream_sizes: Mapping[str, int]) -> Classifier:
