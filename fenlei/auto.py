@@ -128,8 +128,11 @@ def choose_network(documents: int, tokens: int, read: int, recipe: Recipe, say: 
     0.234) where ``mingru`` had 0.9304 (0.242) with or without. Options that were set are the ``bilstm``'s. At its rate
     ``mingru`` learns many short texts by heart unless more is hidden from it; on fewer and longer ones that hides too
     much. ``tokens`` are those of an epoch, ``read`` those of all.
+
+    Where time does not matter and nobody has named a network, another kind takes turns with it.
     """
     many, fast = documents >= LARGE, recipe.pace == "fast"
+    named = recipe.model != "auto" or recipe.options
     narrow = fast and tokens > FAST_TOKENS
     hurried = narrow or read > MUCH_TOKENS or (fast and many)
     if recipe.model == "auto":
@@ -145,8 +148,8 @@ def choose_network(documents: int, tokens: int, read: int, recipe: Recipe, say: 
     elif recipe.model == SMALL_MODEL and many and not hurried and not epochs_are_set(recipe):
         ours = {"pretrain_epochs": PRETRAINING[recipe.pace], "options": BRIEF}
         say(f"hidden tokens are guessed first: {documents:,} short texts teach what stands where")
-    if recipe.pace == "thorough":
-        ours = {**ours, "beside": OTHERS.get(recipe.model or "", {})}
+    if recipe.pace == "thorough" and not named:
+        ours = {**ours, "beside": OTHERS.get(str(recipe.model), {})}
     return recipe.change(**{name: value for name, value in {**USUAL, **ours}.items() if is_open(recipe, name)})
 
 

@@ -217,6 +217,8 @@ def test_few_texts_get_several_networks(texts: list[str], networks: int) -> None
     [
         ({}, {"rcnn": {}}),
         ({"model": "mingru"}, {}),
+        ({"model": "bilstm"}, {}),
+        ({"options": {"hidden_size": 8}}, {}),
         ({"model": "han"}, {}),
         ({"model": None}, {}),
         ({"beside": {}}, {}),
