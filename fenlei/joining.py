@@ -53,7 +53,9 @@ def join(trained: Sequence[Branch], data: Data, baseline: Linear | None, watch: 
     if len(scale) > 1:
         say(scale, moved.offset, watch)
     kept = [place for place, kind in enumerate(kinds) if scale[kind] > 0]  # what has no say need not be stored
-    if not scale.get(LINEAR):
+    if not any(scale.values()):  # nothing tells anything
+        kept = [] if LINEAR in scale else list(range(len(kinds)))
+    elif not scale.get(LINEAR):
         wide = None
     classifier = Classifier([trained[place].network for place in kept], wide, data.several)
     put_shares(classifier.branches, [scale[kinds[place]] / kinds.count(kinds[place]) for place in kept])

@@ -86,11 +86,19 @@ def test_the_cost_makes_dev_likeliest_and_emphasis_must_not_be_less_accurate(
     fitted, train, dev = fit(classes, costs=costs)
     side = linear.Side(linear.matrix(dev[0], COLUMNS), dev[1])
     found = {cost: peer(train, dev[0], cost, linear.EMPHASIS) for cost in costs or linear.COSTS}
-    best = min(found, key=lambda cost: side.loss(found[cost]))
+    best = min(found, key=lambda cost: round(side.loss(found[cost]), linear.DECIMALS))
     assert fitted.cost == best
     worse = side.quality(peer(train, dev[0], best, 0.0)) > side.quality(found[best])
     assert fitted.emphasis == (0.0 if worse else linear.EMPHASIS)
     assert fit(5, costs=(3.0, 3.0))[0].cost == 3.0
+
+
+def test_where_all_costs_are_right_the_first_wins() -> None:
+    train, dev = documents(0, 150, 3), documents(0, 6, 3)
+    for first in (1.0, 3.0):
+        fitted = linear.fit(*train, *dev, columns=COLUMNS, classes=3, costs=(first, 0.3, 1.0, 3.0, 10.0))
+        assert fitted.dev_accuracy == 1.0
+        assert fitted.cost == first
 
 
 def test_document_weights_reach_the_machine() -> None:
@@ -185,7 +193,7 @@ def test_crossed_the_cost_makes_all_parts_likeliest_and_emphasis_must_not_be_les
 
     fitted = linear.cross_fit(encoded, targets, parts, columns=COLUMNS, classes=3)
     emphasized = {cost: scores(cost, linear.EMPHASIS) for cost in linear.MOST_COSTS}
-    best = min(emphasized, key=lambda cost: side.loss(emphasized[cost]))
+    best = min(emphasized, key=lambda cost: round(side.loss(emphasized[cost]), linear.DECIMALS))
     assert fitted.cost == best
     worse = side.quality(scores(best, 0.0)) > side.quality(emphasized[best])
     assert fitted.emphasis == (0.0 if worse else linear.EMPHASIS)
