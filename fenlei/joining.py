@@ -112,10 +112,13 @@ def put_shares(networks: Sequence[Deep], shares: Sequence[float]) -> None:
 
 
 def say(scale: Mapping[str, float], offset: npt.NDArray[Any], watch: Watch) -> None:
-    """Who answers, and by how much each counts."""
+    """Who answers, and by how much each counts; a kind that has no say is left out."""
     deep = [value for name, value in scale.items() if name != LINEAR]
     which = {(True, True): "both branches", (True, False): "the recurrent branch alone"}
     used = which.get((any(deep), scale.get(LINEAR, 0) > 0), "the linear branch alone")
+    silent = [name for name, value in scale.items() if not value and name not in (RECURRENT, LINEAR)]
+    if silent and any(deep):
+        used += f" without {' and '.join(silent)}"
     sums = " + ".join(f"{value:.2f} x {name}" for name, value in scale.items())
     added = " + an offset a class" if offset.any() else ""
     watch(Note(f"the bundle answers by {used}: logits = {sums}{added}"))

@@ -203,22 +203,32 @@ def classes_of(labels: Iterable[str]) -> list[str]:
 def _known_only(dev: Labelled, labels: list[str], watch: Watch) -> Labelled:
     """Dev documents whose label training knows; the others cannot help to choose anything.
 
-    Of several labels a text those that training does not know are taken off.
+    Of several labels a text those that training does not know are taken off. Classes without a dev document are named.
     """
     known = set(labels)
-    kept = [place for place, found in enumerate(dev.sets) if not found or known & set(found)]
+    found = Counter(label for own in dev.sets for label in own)
+    foreign = shown([label for label, _ in found.most_common() if label not in known])
+    kept = [place for place, own in enumerate(dev.sets) if not own or known & set(own)]
+    if not kept:
+        knows = shown(labels)
+        raise ValueError(f"no dev document has a label that the training data knows: they have {foreign}, it {knows}")
     if len(kept) < len(dev.labels):
         count = plural(len(dev.labels) - len(kept), "dev document has", "dev documents have")
-        watch(Note(f"{count} labels that training does not: left out"))
-    if not kept:
-        raise ValueError("no dev document has a label that the training data knows")
+        watch(Note(f"{count} labels that training does not: left out, of {foreign}"))
     dev = take(dev, kept)
-    partly = sum(not known.issuperset(found) for found in dev.sets)
+    partly = sum(not known.issuperset(own) for own in dev.sets)
     if partly:
         count = plural(partly, "dev document has", "dev documents have")
-        watch(Note(f"{count} further labels that training does not: those labels are left out"))
-        dev = dev._replace(labels=[tuple(label for label in found if label in known) for found in dev.sets])
+        watch(Note(f"{count} further labels that training does not: those are left out, of {foreign}"))
+        dev = dev._replace(labels=[tuple(label for label in own if label in known) for own in dev.sets])
+    if absent := [label for label in labels if label not in found]:
+        watch(Note(f"dev has no document of {plural(len(absent), 'class', 'classes')}: {shown(absent)}"))
     return dev
+
+
+def shown(labels: Sequence[str]) -> str:
+    """The first few of some labels."""
+    return ", ".join(map(repr, labels[:5])) + (", ..." if len(labels) > 5 else "")
 
 
 def take(data: Labelled, places: list[int]) -> Labelled:

@@ -22,7 +22,7 @@ from fenlei.auto import passes
 from fenlei.branch import Branch, Found, Plan, build_branch
 from fenlei.checkpoint import Checkpoint
 from fenlei.lessons import Lessons
-from fenlei.models import Deep
+from fenlei.models import Deep, unallocated
 from fenlei.ranks import Ranks
 from fenlei.training import Epoch, Note, Report, Step, Watch
 from fenlei.windows import Windows
@@ -241,7 +241,7 @@ def bytes_of(lessons: Lessons) -> int:
 
 def size_of(plan: Plan) -> int:
     """Bytes of a network's weights, of several kinds the largest's."""
-    with torch.device("meta"):
+    with unallocated():
         networks: list[Deep] = [build_branch(each, plan.stream_sizes, plan.classes) for each in plan.recipe.kinds]
     return max(int(sum(value.nbytes for value in network.state_dict().values())) for network in networks)
 

@@ -11,6 +11,7 @@ import json
 import os
 import re
 import resource
+import shlex
 import shutil
 import signal
 import subprocess
@@ -1266,3 +1267,58 @@ def test_a_librarys_warning_is_one_line(monkeypatch: pytest.MonkeyPatch, capsys:
         warnings.simplefilter("always")
         assert cli.main([]) == cli.DONE
     assert capsys.readouterr().err == "fenlei: the first half and the other\n"
+
+
+@pytest.mark.parametrize("listener", ["gone", "never there"])
+def test_a_training_goes_on_when_nobody_hears_it(data: Path, tmp_path: Path, listener: str) -> None:
+    out = tmp_path / "B"
+    call = [sys.executable, "-m", "fenlei", "train", str(data / "train.tsv"), "--set", "model=null", "--no-report"]
+    if listener == "gone":
+        process = subprocess.Popen([*call, "--out", str(out)], stderr=subprocess.PIPE, stdout=subprocess.DEVNULL)
+        assert process.stderr is not None
+        process.stderr.close()
+    else:
+        line = f"exec {shlex.join([*call, '--out', str(out)])} 2>&-"
+        process = subprocess.Popen(["sh", "-c", line], stdout=subprocess.DEVNULL)
+    assert process.wait(120) == 0
+    assert (out / "manifest.json").exists()
+
+
+@pytest.mark.parametrize(
+    ("arguments", "expected"),
+    [
+        (["train", ""], "argument DATA: the name is empty"),
+        (["train", "t.tsv", "--dev", ""], "argument --dev: the name is empty"),
+        (["train", "t.tsv", "--encoding", ""], "argument --encoding: the name is empty"),
+        (["train", "t.tsv", "--unlabelled", ""], "argument --unlabelled: the name is empty"),
+        (["train", "t.tsv", "--dev", "nope"], "argument --dev: no such file or folder: nope"),
+        (["train", "t.tsv", "--user-words", "nope.txt"], "argument --user-words: no such file or folder: nope.txt"),
+        (["segment", "t.tsv", "--stop-words", "."], "argument --stop-words: . is a folder: name a file"),
+    ],
+    ids=str,
+)
+def test_names_are_looked_at_before_any_data(run: Run, arguments: list[str], expected: str) -> None:
+    result = run(*arguments)
+    assert (result.status, result.out) == (2, "")
+    assert expected in result.err
+
+
+def test_data_of_other_labels_alone_is_not_measured(run: Run, saved: Path, tmp_path: Path) -> None:
+    (tmp_path / "o.tsv").write_text("x\t球队\ny\t股票\n", encoding="utf-8")
+    result = run("test", saved, tmp_path / "o.tsv")
+    assert (result.status, result.out) == (1, "")
+    assert "no text has a label of this classifier, such as " in result.err
+
+
+def test_a_wrong_encoding_that_loses_most_is_warned_of(run: Run, tmp_path: Path) -> None:
+    table = tmp_path / "t.tsv"
+    table.write_text("a\t球队\nb\t股票\n" * 20 + "a\tfilm\nb\tmusic\n" * 4, encoding="utf-8")
+    result = run("segment", table, "--encoding", "ascii", "--out", tmp_path / "out.tsv")
+    assert "more could not be decoded than was read, and that is left out; leave --encoding ascii out" in result.err
+    assert "more could not be decoded" not in run("segment", table, "--out", tmp_path / "out.tsv").err
+
+
+def test_no_compiler_is_loaded_to_look_at_a_network() -> None:
+    code = "import sys; from fenlei.models import try_out; try_out('bilstm', {}); print('torch._dynamo' in sys.modules)"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert found.stdout == "False\n"

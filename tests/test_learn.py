@@ -154,6 +154,8 @@ def test_each_kind_counts_by_its_own_scale(
     ]
     said = f"logits = {scales[0]:.2f} x bilstm + {scales[1]:.2f} x textcnn + {scales[2]:.2f} x linear"
     assert said in log.notes()
+    without = [name for name, scale in zip(("bilstm", "textcnn"), scales, strict=False) if not scale]
+    assert [name for name in ("bilstm", "textcnn") if f" without {name}: logits" in log.notes()] == without
     saved = Predictor(bundle.save(tmp_path / "saved"))
     assert saved.verify() == 0.0
     expected = softmax(np.tensordot(scales, np.stack(logits), 1), axis=1)
@@ -345,8 +347,11 @@ def test_of_several_labels_in_dev_those_that_are_unknown_are_left_out_and_said(t
     dev = Labelled(["good film", "bad film", "new film"], [("good",), ("bad", "odd"), ("new",)])
     log = Log()
     bundle = learn(train, dev, tiny, log)
-    assert "1 dev document has labels that training does not: left out" in log.notes()
-    assert "1 dev document has further labels that training does not: those labels are left out" in log.notes()
+    assert "1 dev document has labels that training does not: left out, of 'odd', 'new'" in log.notes()
+    assert (
+        "1 dev document has further labels that training does not: those are left out, of 'odd', 'new'" in log.notes()
+    )
+    assert "dev has no document of 1 class: 'long'" in log.notes()
     assert bundle.scores["dev"]["n"] == 2
     assert set(bundle.scores["dev"]["classes"]) <= {"good", "bad", "long"}
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
 import errno
 import io
 import os
 import sys
 import warnings
 from collections.abc import Sequence
+from typing import TextIO, cast
 
 from fenlei import __version__
 from fenlei.cli import (
@@ -28,7 +30,7 @@ from fenlei.cli import (
     vocab,
 )
 from fenlei.cli.arguments import Parser
-from fenlei.cli.output import visible
+from fenlei.cli.output import Unheard, visible
 
 VERBS = (demo, check, train, test, predict, explain, trace, report, serve, shrink, info, segment, vocab)
 DONE, FAILED, WRONG_CALL = 0, 1, 2
@@ -38,14 +40,19 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run one verb; returns the exit status: 0 done, 1 the work failed, 2 the call was wrong."""
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # half a surrogate pair in a text must not end the work
-    arguments = understood(sys.argv[1:] if argv is None else argv)
+    with contextlib.redirect_stderr(cast(TextIO, Unheard(sys.stderr))):
+        return run(understood(sys.argv[1:] if argv is None else argv))
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """The verb, and one line on whatever ends it."""
     warnings.showwarning = warn
     try:
         arguments.run(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt as stop:
         return fail(": ".join(["stopped by hand", *map(str, stop.args)]), FAILED)
-    except BrokenPipeError:  # the reader, such as `head`, has seen enough
+    except BrokenPipeError:  # the reader of the results, such as `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError, FileExistsError) as error:
         return fail(sentence(error), WRONG_CALL)

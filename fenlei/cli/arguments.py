@@ -6,6 +6,7 @@ import argparse
 import contextlib
 import json
 import math
+import os
 import re
 import typing
 from collections.abc import Callable, Mapping, Sequence
@@ -48,10 +49,31 @@ def add_verb(verbs: Any, name: str, run: Callable[[argparse.Namespace], None], a
     return verb
 
 
+def named(value: str) -> str:
+    """A name that is one: of an unset variable in a script comes an empty one."""
+    if not value:
+        raise argparse.ArgumentTypeError("the name is empty: give one, or leave the option out")
+    return value
+
+
+def existing(path: str) -> str:
+    """A file or folder that is there, found out before any work."""
+    if not os.path.lexists(named(path)):
+        raise argparse.ArgumentTypeError(f"no such file or folder: {path}")
+    return path
+
+
+def file(path: str) -> str:
+    """A file that is there, or a pipe."""
+    if os.path.isdir(existing(path)):
+        raise argparse.ArgumentTypeError(f"{path} is a folder: name a file")
+    return path
+
+
 def add_data(verb: Parser) -> None:
     """Labelled data and its encoding."""
-    verb.add_argument("data", metavar="DATA", help=DATA)
-    verb.add_argument("--encoding", metavar="NAME", help="of every file, such as gb18030 (default: found)")
+    verb.add_argument("data", type=named, metavar="DATA", help=DATA)
+    verb.add_argument("--encoding", type=named, metavar="NAME", help="of every file, such as gb18030 (default: found)")
 
 
 def add_kind(verb: Parser) -> None:
@@ -64,8 +86,10 @@ def add_kind(verb: Parser) -> None:
 
 def add_words(verb: Parser) -> None:
     """Files of words for the tokenizer."""
-    verb.add_argument("--user-words", metavar="FILE", help="a jieba user dictionary: word [count] [tag] a line")
-    verb.add_argument("--stop-words", metavar="FILE", help="words to leave out, one a line")
+    verb.add_argument(
+        "--user-words", type=file, metavar="FILE", help="a jieba user dictionary: word [count] [tag] a line"
+    )
+    verb.add_argument("--stop-words", type=file, metavar="FILE", help="words to leave out, one a line")
 
 
 def add_tokens(verb: Parser) -> None:

@@ -9,7 +9,7 @@ import sys
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
-from fenlei.cli.arguments import DATA, add_data, add_kind, add_verb, require, whole
+from fenlei.cli.arguments import DATA, add_data, add_kind, add_verb, existing, require, whole
 from fenlei.cli.data import kind_of
 from fenlei.cli.output import check_output, emit, output, say
 
@@ -27,7 +27,7 @@ def add(verbs: Any) -> None:
     verb = add_verb(verbs, "check", run, "what is wrong with labelled data, before any training")
     add_data(verb)
     add_kind(verb)
-    verb.add_argument("--dev", metavar="DATA", help=f"held-out data to compare with, {DATA}")
+    verb.add_argument("--dev", type=existing, metavar="DATA", help=f"held-out data to compare with, {DATA}")
     verb.add_argument("--strict", action="store_true", help="exit status 1 where there is a fault")
     verb.add_argument("--deep", action="store_true", help="labels that look wrong too: a model judges unseen documents")
     verb.add_argument("--out", metavar="FILE", help=f"where --deep writes them, to fill in (default {SUSPECTS})")

@@ -96,6 +96,13 @@ def say_foreign(documents: Sequence[Document], labels: Sequence[str]) -> None:
         say(f"{counts.total():,} labels of the {len(documents):,} documents are not among the bundle's: {shown}")
 
 
+def check_known(documents: Sequence[Document], labels: Sequence[str]) -> None:
+    """ValueError where no document has a label that the classifier knows: there is nothing to measure."""
+    known = set(labels)
+    if not any(known & set(document.labels) or not document.labels for document in documents):
+        raise ValueError(f"no text has a label of this classifier, such as {labels[0]!r}: name other data")
+
+
 def chooses(arguments: argparse.Namespace) -> bool:
     """Whether held-out documents have to choose how the bundle is made small: then some must be held out."""
     return getattr(arguments, "max_size", None) is not None or getattr(arguments, "int8", False)

@@ -107,8 +107,9 @@ def network_line(facts: dict[str, Any]) -> str:
     from fenlei.bundle import without_network
 
     if facts["network"]:
-        options = listed(facts["model"]["options"])
-        return f"{facts['network']} ({options})" if options else str(facts["network"])
+        count, options = facts["model"].get("branches", 1), listed(facts["model"]["options"])
+        several = f", {count} networks together" if count > 1 else ""
+        return f"{facts['network']} ({options}){several}" if options else f"{facts['network']}{several}"
     return without_network(facts["model"])
 
 

@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from fenlei.cli.arguments import DATA, add_verb, require, size
+from fenlei.cli.arguments import DATA, add_verb, existing, require, size
 from fenlei.cli.data import read_data, say_foreign
 from fenlei.cli.output import emit, say
 
@@ -24,7 +24,7 @@ def add(verbs: Any) -> None:
     )
     verb.add_argument("bundle", metavar="BUNDLE", help="a folder that fenlei train wrote")
     add_small(verb, required=True)
-    verb.add_argument("--dev", required=True, metavar="DATA", help=f"held-out data that decides, {DATA}")
+    verb.add_argument("--dev", type=existing, required=True, metavar="DATA", help=f"held-out data that decides, {DATA}")
     verb.add_argument("--encoding", metavar="NAME", help="of every file, such as gb18030 (default: found)")
     verb.add_argument("--out", metavar="FOLDER", help="where the new bundle goes (default: BUNDLE-small)")
 

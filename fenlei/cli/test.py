@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from fenlei.cli.arguments import add_data, add_verb, require
-from fenlei.cli.data import read_data, say_foreign
+from fenlei.cli.data import check_known, read_data, say_foreign
 from fenlei.cli.output import emit, escaped, say
 
 if TYPE_CHECKING:
@@ -35,6 +35,7 @@ def run(arguments: argparse.Namespace) -> None:
     if held_out and len(held_out) < len(documents):
         say(f"measured on the test part: {len(held_out):,} of {len(documents):,} documents")
     say_foreign(held_out or documents, bundle.labels)
+    check_known(held_out or documents, bundle.labels)
     result = measure(bundle, held_out or documents)
     if arguments.json:
         emit(result)

@@ -21,6 +21,8 @@ from fenlei.cli.arguments import (
     add_verb,
     add_words,
     at_least,
+    existing,
+    named,
     recipe_of,
     require,
     whole,
@@ -46,12 +48,14 @@ def add(verbs: Any) -> None:
     add_kind(verb)
     verb.add_argument(
         "--dev",
+        type=existing,
         metavar="DATA",
         help=f"held-out data that decides, {DATA} (default: of few texts none, else a tenth of DATA)",
     )
     verb.add_argument(
         "--unlabelled",
         nargs="+",
+        type=named,
         default=[],
         metavar="FILE",
         help="texts without labels to learn from too: plain text, one a line, or anything that DATA can be",

@@ -31,7 +31,7 @@ UNMATCHED = "unmatched"
 
 MEANING = {
     EMPTY: "without text, skipped",
-    UNDECODABLE: "not in the encoding of the rest, skipped",
+    UNDECODABLE: "not in that encoding, skipped",
     NO_LABEL: "without a label, skipped",
     SEVERAL_LABELS: "with several labels, skipped",
     UNPARSABLE: "broken, skipped",

@@ -19,7 +19,7 @@ from fenlei.corpus.documents import audit, used
 from fenlei.corpus.encoding import NAME_IT, Missing, file_codecs, known, mark, read_texts
 from fenlei.corpus.folders import CLASS_NAMES, LINE_SUFFIXES, Folder, Part, check_format
 from fenlei.corpus.labels import settle
-from fenlei.corpus.ledger import EMPTY, NO_LABEL, REPAIRED, Ledger, Strict
+from fenlei.corpus.ledger import EMPTY, NO_LABEL, REPAIRED, UNDECODABLE, Ledger, Strict
 from fenlei.corpus.lines import strip_line_end, text_lines
 from fenlei.corpus.store import Store, load, relabel, save, write
 from fenlei.corpus.tables import SUFFIXES, Table, is_binary, is_labelled
@@ -96,6 +96,9 @@ def _read(root: Path, encoding: str | None, labels: str, draft: Draft | None) ->
     documents = _name_labels(settle(_gather(found, draft), labels, ledger), names, ledger)
     if not documents:
         raise ValueError(f"no documents in {root}: {_reason(ledger)}")
+    if ledger.counts.get(UNDECODABLE, 0) > len(documents):
+        advice = f"leave --encoding {encoding} out" if encoding else "name the encoding with --encoding"
+        ledger.warn("more could not be decoded than was read, and that is left out", advice)
     audit(documents, ledger)
     return documents, ledger
 

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from functools import partial
 from typing import Any
 
 import numpy as np
 import numpy.typing as npt
 import torch
+from torch.overrides import TorchFunctionMode
 
 from fenlei.bundle import Bundle
 from fenlei.layers.embedding import EMBEDDINGS, options_of
@@ -29,7 +31,17 @@ from fenlei.models.stacked import Stacked
 from fenlei.models.textcnn import TextCNN
 from fenlei.packing import unpack
 
-__all__ = ["ENCODERS", "Classifier", "Deep", "build", "can_be_rounded", "encoder_options", "restore", "try_out"]
+__all__ = [
+    "ENCODERS",
+    "Classifier",
+    "Deep",
+    "build",
+    "can_be_rounded",
+    "encoder_options",
+    "restore",
+    "try_out",
+    "unallocated",
+]
 
 ENCODERS: dict[str, type[Encoder]] = {
     "rnn": RNN,
@@ -74,10 +86,25 @@ def build(
     return Deep(tables, encoder, classes, dropout=dropout, embedding_dropout=embedding_dropout)
 
 
+class _Unfilled(TorchFunctionMode):
+    """Leaves out ``normal_``: where nothing is allocated torch would load its compiler for it, most of a second."""
+
+    def __torch_function__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        given = kwargs or {}
+        return (*args, *given.values())[0] if getattr(func, "__name__", "") == "normal_" else func(*args, **given)
+
+
+@contextlib.contextmanager
+def unallocated() -> Iterator[None]:
+    """A network that is built here has the sizes of its weights and no numbers."""
+    with torch.device("meta"), _Unfilled():
+        yield
+
+
 def try_out(name: str, options: Mapping[str, Any], **embedding: Any) -> None:
     """ValueError for options that make no network, before there is data; nothing is allocated."""
     try:
-        with torch.device("meta"):
+        with unallocated():
             build(name, stream_sizes={"ids": 2}, classes=2, options=options, **embedding)
     except (RuntimeError, TypeError) as error:  # sizes that overflow; values of another type within a value
         given = dict(options) | dict(embedding.get("embedding_options") or {})
@@ -87,7 +114,7 @@ def try_out(name: str, options: Mapping[str, Any], **embedding: Any) -> None:
 
 def can_be_rounded(name: str, options: Mapping[str, Any]) -> bool:
     """Whether a network has matrices that can be multiplied with in 8 bits; nothing is allocated."""
-    with torch.device("meta"):
+    with unallocated():
         return bool(ENCODERS[name](1, **options).roundable())
 
 

@@ -365,7 +365,7 @@ WORDS: dict[str, tuple[str, str]] = {
     "axis_answered": ("texts answered", "作答的文本"),
     # kinds of the ledger
     "empty": ("without text, skipped", "没有文本，已跳过"),
-    "undecodable": ("not in the encoding of the rest, skipped", "编码与其余文件不同，已跳过"),
+    "undecodable": ("not in that encoding, skipped", "不是该编码，已跳过"),
     "no_label_entry": ("without a label, skipped", "没有标签，已跳过"),
     "several_labels": ("with several labels, skipped", "有多个标签，已跳过"),
     "unparsable": ("broken, skipped", "格式损坏，已跳过"),
